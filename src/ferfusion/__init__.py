@@ -1,0 +1,1 @@
+"""Facial expression recognition from visible, thermal infrared and MSX pictures together."""

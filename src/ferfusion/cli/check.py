@@ -1,0 +1,92 @@
+"""`ferfusion check`: what is installed, what this machine can do, which weights are at hand."""
+
+import importlib
+import os
+from importlib import metadata
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+REQUIRED = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "lightning-fabric": "lightning_fabric",
+    "numpy": "numpy",
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "scipy": "scipy",
+    "matplotlib": "matplotlib",
+    "safetensors": "safetensors",
+}
+
+
+def run_check() -> None:
+    """Prints three tables: packages, devices, weights."""
+    console = Console(highlight=False)
+    broken = _print_packages(console)
+    if broken:
+        console.print(f"\n[red]Mend it with:[/red] pip install --upgrade {' '.join(broken)}")
+        raise SystemExit(2)
+    _print_devices(console)
+    _print_weights(console)
+
+
+def _print_packages(console: Console) -> list[str]:
+    table = Table("package", "version", "", title="Packages")
+    broken: list[str] = []
+    for package, module in REQUIRED.items():
+        try:
+            importlib.import_module(module)
+            table.add_row(package, metadata.version(package), "[green]works[/green]")
+        # A broken install fails in many ways: missing files, libraries, symbols.
+        except Exception as error:
+            broken.append(package)
+            table.add_row(package, "", f"[red]{type(error).__name__}: {error}[/red]")
+    console.print(table)
+    return broken
+
+
+def _print_devices(console: Console) -> None:
+    import torch
+
+    from ferfusion.training.machine import choose_device, cpu_has_bf16
+
+    table = Table("device", "what", "precisions", title="Devices")
+    bf16 = "fp32, bf16" if cpu_has_bf16() else "fp32 (bf16 works, but slowly)"
+    table.add_row("cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()}", bf16)
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            facts = torch.cuda.get_device_properties(index)
+            precisions = "fp32, fp16, bf16" if torch.cuda.is_bf16_supported() else "fp32, fp16"
+            memory = f"{facts.total_memory / 2**30:.0f} GiB"
+            table.add_row(f"cuda:{index}", f"{facts.name}, {memory}", precisions)
+    else:
+        table.add_row("cuda", "no GPU that torch can use", "")
+    if torch.backends.mps.is_available():
+        table.add_row("mps", "Apple GPU", "fp32")
+    console.print(table)
+    console.print(f"--device auto takes {choose_device('auto')}.\n")
+
+
+def _print_weights(console: Console) -> None:
+    import torch
+
+    from ferfusion.models.backbones import BACKBONES
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    table = Table("backbone", "ImageNet weights", title="Pretrained weights")
+    missing: list[str] = []
+    for name, describe in BACKBONES.items():
+        file = describe().local_file()
+        if file is None:
+            missing.append(name)
+        table.add_row(name, str(file) if file else "not here yet; fetched when first used")
+    console.print(table)
+    if missing:
+        console.print(
+            "Without internet: download a file elsewhere and pass --weights "
+            f"{missing[0]}=FILE, or put torchvision's into {folder}; or --weights none."
+        )

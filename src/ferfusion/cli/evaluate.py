@@ -1,0 +1,133 @@
+"""`ferfusion evaluate`: a trained model on any data of the same classes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ferfusion.cli.progress import StudyProgress
+from ferfusion.cli.setup import open_data, say
+from ferfusion.config import Settings
+from ferfusion.data.cache import decode_all
+from ferfusion.data.dataset import Dataset
+from ferfusion.data.loading import Loader, index_labels
+from ferfusion.data.splits import Split, read_split
+from ferfusion.errors import ConfigError, DataError, ResultsError
+from ferfusion.evaluation.collect import collect
+from ferfusion.evaluation.metrics import summarise
+from ferfusion.evaluation.predictions import Predictions, write_predictions
+from ferfusion.models.blueprint import Blueprint
+from ferfusion.models.checkpoint import load_checkpoint
+from ferfusion.reporting.tables import format_proportion
+from ferfusion.study.run import RUN, SPLIT
+from ferfusion.training.machine import choose_device
+from ferfusion.training.stages import EVALUATION_BATCH
+
+
+def run_evaluate(run: Path, data: Path, part: str, out: Path | None, settings: Settings) -> None:
+    """Tests a model and prints its accuracy, per-class rates and confusion matrix."""
+    if out is not None and out.exists():
+        raise ResultsError(f"{out} is there already and is not overwritten. Give another --out.")
+    checkpoint = load_checkpoint(run)
+    blueprint = checkpoint.blueprint
+    dataset = _fit_to_model(open_data(data, settings), blueprint)
+    with StudyProgress() as progress:
+        store = decode_all(
+            dataset,
+            blueprint.modalities,
+            checkpoint.preprocessing.size_px,
+            folder=Path(settings.cache) if settings.cache else None,
+            advance=progress.decode,
+        )
+    chosen = _choose_samples(run, {s.id for s in store.samples}, part)
+    rows = np.array([r for r, s in enumerate(store.samples) if s.id in chosen], dtype=np.int64)
+    expressions = [store.samples[row].expression for row in rows]
+    loader = Loader(
+        store=store,
+        rows=rows,
+        labels=index_labels(blueprint.labels, expressions),
+        modalities=blueprint.modalities,
+        batch_size=EVALUATION_BATCH,
+    )
+    device = torch.device(choose_device(settings.device))
+    predictions = collect(
+        checkpoint.model, loader, checkpoint.preprocessing, blueprint.labels, device
+    )
+    _print_scores(predictions)
+    if out is not None:
+        write_predictions(predictions, out)
+        say(f"Predictions: {out}")
+
+
+def _fit_to_model(dataset: Dataset, blueprint: Blueprint) -> Dataset:
+    strange = [label for label in dataset.labels if label not in blueprint.labels]
+    if strange:
+        raise DataError(
+            f"{dataset.root} has classes the model never learned: {', '.join(strange)}. It knows "
+            f"{', '.join(blueprint.labels)}. Take those samples out, or train a new model."
+        )
+    complete = dataset.complete_in(blueprint.modalities)
+    if not complete.samples:
+        raise DataError(
+            f"No sample of {dataset.root} has all that this model needs: "
+            f"{', '.join(blueprint.modalities)}."
+        )
+    left_out = len(dataset.samples) - len(complete.samples)
+    if left_out:
+        say(f"{left_out} samples lack a modality that this model needs and are left out.")
+    return complete
+
+
+def _choose_samples(run: Path, ids: set[str], part: str) -> set[str]:
+    split = _find_split(run, ids)
+    if part == "auto":
+        part = "all" if split is None else "test"
+        if split is not None:
+            say("The model was trained on this data: only its test part is used (--part all: all).")
+    if part == "all":
+        if split is not None:
+            say("Careful: most of these samples were trained on, which flatters the model.")
+        return ids
+    if split is None:
+        raise ConfigError(f"--part {part} needs the data that the run was trained on; this is other.")
+    return set(split.parts[part]) & ids  # pyright: ignore[reportArgumentType]
+
+
+def _find_split(run: Path, ids: set[str]) -> Split | None:
+    """Finds how the run split these very samples, or None where they are others.
+
+    Any shared sample id counts: two data sets with one naming are rarer than a changed file.
+    """
+    if not (run / RUN).exists() or not (run / SPLIT).exists():
+        return None
+    json.loads((run / RUN).read_text())
+    split = read_split(run / SPLIT)
+    return split if ids & set(split.parts["train"]) else None
+
+
+def _print_scores(predictions: Predictions) -> None:
+    classes = predictions.classes
+    scores = summarise(predictions.labels, predictions.predicted, len(classes))
+    console = Console(highlight=False)
+    console.print(f"\n[bold]{format_proportion(scores.correct, scores.n)}[/bold] (95 % Wilson interval)")
+    console.print(
+        f"macro precision {scores.macro_precision:.3f}, recall {scores.macro_recall:.3f}, "
+        f"F1 {scores.macro_f1:.3f}\n"
+    )
+    table = Table(title="true class (rows) and answer (columns)")
+    table.add_column("")
+    for name in classes:
+        table.add_column(name, justify="right")
+    for row, name in enumerate(classes):
+        counts = [
+            int(((predictions.labels == row) & (predictions.predicted == column)).sum())
+            for column in range(len(classes))
+        ]
+        table.add_row(
+            name, *(f"[bold]{n}[/bold]" if c == row else str(n) for c, n in enumerate(counts))
+        )
+    console.print(table)

@@ -1,0 +1,151 @@
+"""`ferfusion inspect`: what is understood of a folder or table, before anything is trained."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from ferfusion.cli.setup import open_data, say
+from ferfusion.config import Settings
+from ferfusion.data import augmentation
+from ferfusion.data.cache import resize
+from ferfusion.data.dataset import Dataset
+from ferfusion.errors import BrokenFilesError, ImageError
+from ferfusion.imaging.contact_sheet import draw_contact_sheet
+from ferfusion.imaging.files import read_image
+from ferfusion.modality import MODALITIES
+from ferfusion.sample import Sample
+
+SHOWN_LEFTOVERS = 20
+DRAWS = 8
+
+
+def run_inspect(data: Path, out: Path, settings: Settings) -> None:
+    """Prints what was understood, draws the sheets, and fails if any picture is unusable."""
+    dataset = open_data(data, settings)
+    console = Console(highlight=False, soft_wrap=True)
+    _print_reading(dataset, console)
+    sizes, broken = _look_at_pictures(dataset, console)
+    _print_sizes(sizes, console)
+    if broken:
+        raise BrokenFilesError(broken)
+    say("Every picture can be read.")
+    out.mkdir(parents=True, exist_ok=True)
+    sheets = {
+        "samples.png": draw_samples(dataset, settings.seed[0]),
+        f"augmentation-{settings.augmentation}.png": draw_augmentation(dataset, settings),
+    }
+    for name, sheet in sheets.items():
+        Image.fromarray(sheet).save(out / name)
+        say(f"Look at {out / name}")
+    say(f"\nNext: ferfusion study {data} --out DIR")
+
+
+def _print_reading(dataset: Dataset, console: Console) -> None:
+    console.print(f"[bold]{dataset.root}[/bold]: {dataset.reader}. {dataset.pairing}")
+    table = Table("class", "samples", *(str(m) for m in MODALITIES), "subjects")
+    for label in dataset.labels:
+        samples = [s for s in dataset.samples if s.expression == label]
+        table.add_row(*_count(label, samples))
+    table.add_section()
+    table.add_row(*_count("all", dataset.samples))
+    console.print(table)
+    if dataset.has_subjects:
+        per_subject = Counter(s.subject for s in dataset.samples)
+        console.print(
+            f"{len(per_subject)} subjects, from {dataset.subjects_from}; 1 to "
+            f"{max(per_subject.values())} samples each (median {np.median(list(per_subject.values())):g})."
+        )
+    else:
+        console.print(
+            "[yellow]Nobody is named. Without subjects the same face may be trained on and tested: "
+            "add subjects.csv (stem, subject) beside the data, or --subject-pattern.[/yellow]"
+        )
+    incomplete = [s for s in dataset.samples if len(s.images) < len(dataset.modalities)]
+    if incomplete:
+        named = ", ".join(s.id for s in incomplete[:5]) + (" ..." if len(incomplete) > 5 else "")
+        console.print(
+            f"[yellow]{len(incomplete)} samples lack a modality and are left out of comparisons: "
+            f"{named}[/yellow]"
+        )
+    if dataset.leftovers:
+        console.print(f"[yellow]{len(dataset.leftovers)} files or rows are in no sample:[/yellow]")
+        for leftover in dataset.leftovers[:SHOWN_LEFTOVERS]:
+            console.print(f"  {leftover.file}: {leftover.why}")
+        if len(dataset.leftovers) > SHOWN_LEFTOVERS:
+            console.print(f"  and {len(dataset.leftovers) - SHOWN_LEFTOVERS} more")
+
+
+def _count(name: str, samples: tuple[Sample, ...] | list[Sample]) -> list[str]:
+    seen = [sum(m in s.images for s in samples) for m in MODALITIES]
+    subjects = {s.subject for s in samples if s.subject is not None}
+    return [name, str(len(samples)), *(str(n) for n in seen), str(len(subjects)) or ""]
+
+
+def _look_at_pictures(
+    dataset: Dataset, console: Console
+) -> tuple[Counter[tuple[str, tuple[int, int]]], list[str]]:
+    from rich.progress import track
+
+    files = [(m, file) for s in dataset.samples for m, file in s.images.items()]
+    sizes: Counter[tuple[str, tuple[int, int]]] = Counter()
+    broken: list[str] = []
+    for modality, file in track(
+        files, "opening every picture", console=console, disable=not console.is_terminal
+    ):
+        try:
+            height, width, _ = read_image(file).shape
+        except ImageError as error:
+            broken.append(str(error))
+        else:
+            sizes[str(modality), (width, height)] += 1
+    return sizes, broken
+
+
+def _print_sizes(sizes: Counter[tuple[str, tuple[int, int]]], console: Console) -> None:
+    for modality in sorted({m for m, _ in sizes}):
+        found = [(size, n) for (m, size), n in sizes.most_common() if m == modality]
+        shown = ", ".join(f"{w}x{h} ({n})" for (w, h), n in found[:4])
+        more = f" and {len(found) - 4} other sizes" if len(found) > 4 else ""
+        console.print(f"{modality}: {shown}{more}")
+
+
+def draw_samples(dataset: Dataset, seed: int) -> np.ndarray:
+    """Draws two samples of every class in every modality, drawn from the seed."""
+    rng = np.random.default_rng(seed)
+    rows, titles = [], []
+    for label in dataset.labels:
+        samples = [s for s in dataset.samples if s.expression == label]
+        for index in sorted(rng.permutation(len(samples))[:2]):
+            sample = samples[index]
+            rows.append(
+                [read_image(sample.images[m]) if m in sample.images else None for m in MODALITIES]
+            )
+            titles.append(f"{label}: {sample.id}")
+    return draw_contact_sheet(rows, titles, [str(m) for m in MODALITIES])
+
+
+def draw_augmentation(dataset: Dataset, settings: Settings) -> np.ndarray:
+    """Draws what one sample looks like in training: a row per modality, a column per draw."""
+    policy = settings.augmentation
+    sample = dataset.samples[np.random.default_rng(settings.seed[0]).integers(len(dataset.samples))]
+    copies = augmentation.count_copies(policy)  # pyright: ignore[reportArgumentType]
+    drawn = [
+        augmentation.draw(
+            policy,  # pyright: ignore[reportArgumentType]
+            seed=settings.seed[0],
+            epoch=number if copies == 1 else 0,
+            sample_id=sample.id,
+            copy=0 if copies == 1 else number,
+        )
+        for number in range(DRAWS if copies == 1 else copies)
+    ]
+    titles = [f"epoch {n + 1}" for n in range(DRAWS)] if copies == 1 else augmentation.PAPER_KINDS
+    rows = []
+    for modality, file in sample.images.items():
+        picture = resize(read_image(file), settings.size)
+        rows.append([picture, *(augmentation.apply(d, picture, modality) for d in drawn)])
+    return draw_contact_sheet(rows, [str(m) for m in sample.images], ["as it is", *titles])

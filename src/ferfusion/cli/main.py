@@ -1,0 +1,151 @@
+"""`ferfusion`: the commands, and what happens to errors. Nothing heavy is imported here."""
+
+import difflib
+import sys
+from pathlib import Path
+
+import click
+
+from ferfusion.cli.options import DATA, MACHINE, MODEL, TRAINING, settings_options
+from ferfusion.config import Settings, render
+from ferfusion.errors import FerfusionError
+
+FOLDER = click.Path(path_type=Path)
+
+
+class _Commands(click.Group):
+    """A group that names the nearest command when one is misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command, or says which one was probably meant."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            known = self.list_commands(ctx)
+            near = difflib.get_close_matches(args[0], known, n=1, cutoff=0.4)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(
+                f"There is no command '{args[0]}'.{hint} Known: {', '.join(known)}.", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Lists commands in the order one meets them, not by alphabet."""
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, context_settings={"max_content_width": 100})
+@click.version_option(package_name="ferfusion")
+def app() -> None:
+    """Recognises facial expressions from visible, thermal infrared and MSX pictures together.
+
+    Start with `ferfusion demo`, then `ferfusion inspect DATA` and `ferfusion study DATA --out DIR`.
+    """
+
+
+@app.command()
+@click.option("--out", type=FOLDER, default=Path("ferfusion-demo"), show_default=True, metavar="DIR")
+def demo(out: Path) -> None:
+    """Draw synthetic faces, train the whole comparison on them, write a page (about 4 minutes)."""
+    from ferfusion.cli.demo import run_demo
+
+    run_demo(out)
+
+
+@app.command()
+@click.argument("data", type=FOLDER)
+@click.option("--out", type=FOLDER, metavar="DIR", help="Folder for the sheets; default: ferfusion-inspect.")
+@settings_options("subject_pattern", "size", "seed", "augmentation")
+def inspect(settings: Settings, data: Path, out: Path | None) -> None:
+    """Say what is understood of DATA, what is wrong with it, and draw contact sheets.
+
+    DATA is a folder (VIRI as published, or any tree whose names say class and modality) or a CSV.
+    """
+    from ferfusion.cli.inspect import run_inspect
+
+    run_inspect(data, out or Path("ferfusion-inspect"), settings)
+
+
+@app.command()
+@click.argument("data", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, metavar="RUN", help="Folder of the run.")
+@settings_options(*MODEL[:1], "fusion", "steps", *MODEL[1:], *DATA, *TRAINING, *MACHINE)
+def train(settings: Settings, data: Path, out: Path) -> None:
+    """Train one model on DATA and test it. Run again to go on after a stop."""
+    from ferfusion.cli.train import run_train
+
+    run_train(data, out, settings)
+
+
+@app.command()
+@click.argument("data", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the study.")
+@settings_options("rows", *MODEL, "note", *DATA, *TRAINING, *MACHINE)
+def study(settings: Settings, data: Path, out: Path) -> None:
+    """Train and compare single models, early and late fusion on DATA; write DIR/report.html.
+
+    Run again to do only what is missing: more seeds or rows may be asked for, too.
+    """
+    from ferfusion.cli.study import run_study
+
+    run_study(data, out, settings)
+
+
+@app.command()
+@click.argument("run", type=FOLDER)
+@click.argument("data", type=FOLDER)
+@click.option(
+    "--part",
+    type=click.Choice(["auto", "all", "train", "val", "test"]),
+    default="auto",
+    show_default=True,
+    help="Which samples; auto: the test part if this is the data the run was trained on, else all.",
+)
+@click.option("--out", type=FOLDER, metavar="FILE", help="Write predictions to this CSV file.")
+@settings_options("subject_pattern", "cache", "device")
+def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | None) -> None:
+    """Test the trained model in RUN on DATA, which must have the same classes."""
+    from ferfusion.cli.evaluate import run_evaluate
+
+    run_evaluate(run, data, part, out, settings)
+
+
+@app.command()
+def check() -> None:
+    """Say what is installed, what this machine can do, and what to do about the rest."""
+    from ferfusion.cli.check import run_check
+
+    run_check()
+
+
+@app.group()
+def config() -> None:
+    """Options and their defaults."""
+
+
+@config.command()
+@settings_options()
+def show(settings: Settings) -> None:
+    """Print every option with its value and a comment, as a file that --config reads."""
+    click.echo(render(settings), nl=False)
+
+
+def main() -> None:
+    """Runs the command line. Exit code 2 and one plain message for what the user can mend."""
+    try:
+        app.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except FerfusionError as error:
+        click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nStopped. Nothing that was finished is lost; run the same line to go on.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

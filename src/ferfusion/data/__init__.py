@@ -1,0 +1,1 @@
+"""From a folder, archive or table to batches of aligned pictures."""

@@ -1,0 +1,161 @@
+"""Decode every picture once and keep it as bytes: later epochs and later runs cost nothing."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from ferfusion.data.dataset import Dataset
+from ferfusion.errors import BrokenFilesError, ImageError
+from ferfusion.imaging.files import read_image
+from ferfusion.modality import Modality
+from ferfusion.sample import ImageFile, Sample
+
+Advance = Callable[[int, int], None]
+"""Called with (done, total) while something long runs."""
+
+FORMAT = "1"  # part of every key: raise it when decoding or resizing changes
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """All pictures of some samples, decoded and resized, on disk and mapped into memory.
+
+    Attributes:
+        size_px: Side of every picture.
+        samples: In the order of the rows.
+        pictures: Per modality, one row a sample.
+        fingerprint: SHA-256 over ids, labels, subjects and decoded pictures: names the data.
+    """
+
+    size_px: int
+    samples: tuple[Sample, ...]
+    pictures: Mapping[Modality, UInt8[np.ndarray, "samples size size 3"]]
+    fingerprint: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the decoded pictures take."""
+        return sum(array.nbytes for array in self.pictures.values())
+
+
+def default_cache_folder() -> Path:
+    """Where decoded pictures are kept unless told otherwise: `$XDG_CACHE_HOME/ferfusion`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ferfusion"
+
+
+def decode_all(
+    dataset: Dataset,
+    modalities: Sequence[Modality],
+    size_px: int,
+    *,
+    folder: Path | None = None,
+    advance: Advance | None = None,
+) -> ImageStore:
+    """Decodes and resizes the pictures of the samples that have all of these modalities.
+
+    Each modality's pictures are one .npy file in the cache folder, named by what went in (paths,
+    sizes and times of the files, the size wanted), so that changed files are decoded again.
+
+    Args:
+        dataset: Whose samples.
+        modalities: Which pictures; samples lacking one are left out.
+        size_px: Side of the square they are resized to.
+        folder: The cache; None is `default_cache_folder()`.
+        advance: Told of progress.
+
+    Raises:
+        BrokenFilesError: Lists every picture that can't be used. Nothing is skipped.
+    """
+    samples = dataset.complete_in(modalities).samples
+    folder = folder or default_cache_folder()
+    files = {m: [s.images[m] for s in samples] for m in modalities}
+    paths = {m: folder / f"{_key(files[m], size_px)}.npy" for m in modalities}
+    total = sum(len(files[m]) for m in modalities if not paths[m].exists())
+    broken: list[str] = []
+    done = 0
+    for modality in modalities:
+        if not paths[modality].exists():
+            done = _decode(files[modality], paths[modality], size_px, broken, done, total, advance)
+    if broken:
+        raise BrokenFilesError(broken)
+    pictures = {m: np.load(paths[m], mmap_mode="r") for m in modalities}
+    return ImageStore(size_px, samples, pictures, _fingerprint(samples, pictures))
+
+
+def _decode(
+    files: Sequence[ImageFile],
+    path: Path,
+    size_px: int,
+    broken: list[str],
+    done: int,
+    total: int,
+    advance: Advance | None,
+) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.stem}.{os.getpid()}.part")
+    shape = (len(files), size_px, size_px, 3)
+    store = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+
+    def decode(row: int) -> str | None:
+        try:
+            store[row] = resize(read_image(files[row]), size_px)
+        except ImageError as error:
+            return str(error)
+        return None
+
+    try:
+        # Decoding and resizing let go of the interpreter lock, so threads are enough.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for sentence in pool.map(decode, range(len(files))):
+                if sentence is not None:
+                    broken.append(sentence)
+                done += 1
+                if advance is not None:
+                    advance(done, total)
+        store.flush()
+        if not broken:
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return done
+
+
+def resize(
+    picture: UInt8[np.ndarray, "height width 3"], size_px: int
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Squeezes a picture into a square, averaging where it shrinks."""
+    shrinks = picture.shape[0] >= size_px and picture.shape[1] >= size_px
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(picture, (size_px, size_px), interpolation=interpolation)
+
+
+def _key(files: Sequence[ImageFile], size_px: int) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {size_px}\n".encode())
+    for file in files:
+        try:
+            state = file.path.stat()
+            seen = f"{state.st_size} {state.st_mtime_ns}"
+        except OSError:
+            seen = "missing"  # read_image will say so, with all the others
+        digest.update(f"{file.path.resolve()}!{file.member} {seen}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _fingerprint(
+    samples: Sequence[Sample], pictures: Mapping[Modality, UInt8[np.ndarray, "n size size 3"]]
+) -> str:
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(f"{sample.id} {sample.expression} {sample.subject}\n".encode())
+    for modality, rows in pictures.items():
+        digest.update(f"{modality}\n".encode())
+        for row in rows:
+            digest.update(row)
+    return digest.hexdigest()

@@ -1,0 +1,104 @@
+"""Which pictures lie in a folder or a zip archive, and which files there are not pictures."""
+
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ferfusion.data.dataset import Leftover
+from ferfusion.errors import DataError
+from ferfusion.imaging.files import recognise_impostor
+from ferfusion.sample import ImageFile
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+# Notes, tables and what Windows leaves behind: expected beside pictures, not worth a word.
+_QUIET_SUFFIXES = frozenset({".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".pdf", ".txt",
+                             ".xml", ".yaml", ".yml"})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file with a picture's suffix, and its path inside the listed folder or archive."""
+
+    file: ImageFile
+    inside: PurePosixPath
+
+
+def list_pictures(place: Path) -> tuple[list[Picture], list[Leftover]]:
+    """Lists the pictures in a folder or zip archive, at any depth, sorted by path.
+
+    Hidden files, `__MACOSX` and notes (text, tables, Thumbs.db) are passed over. Links to
+    folders are followed, each folder once.
+
+    Returns:
+        The pictures, by suffix (nothing is opened); and every other file as a leftover.
+
+    Raises:
+        DataError: The archive is damaged, or a folder may not be read.
+    """
+    members = _walk_folder(place) if place.is_dir() else _walk_archive(place)
+    pictures: list[Picture] = []
+    leftovers: list[Leftover] = []
+    for file, inside in sorted(members, key=lambda member: str(member[1])):
+        suffix = inside.suffix.lower()
+        if any(part.startswith(".") or part == "__MACOSX" for part in inside.parts):
+            continue
+        if not _is_text(str(inside)):
+            leftovers.append(Leftover(file, "has a name that is not UTF-8 text; rename it"))
+        elif suffix in PICTURE_SUFFIXES:
+            pictures.append(Picture(file, inside))
+        elif suffix == ".zip":
+            leftovers.append(Leftover(file, "is an archive; unpack it if its pictures belong here"))
+        elif suffix not in _QUIET_SUFFIXES:
+            kinds = ", ".join(sorted(s[1:] for s in PICTURE_SUFFIXES))
+            leftovers.append(Leftover(file, f"is not a picture by its suffix ({kinds})"))
+    return pictures, leftovers
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written into tables; Linux allows file names that can't."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _walk_folder(root: Path) -> Iterator[tuple[ImageFile, PurePosixPath]]:
+    def refuse(error: OSError) -> None:
+        raise DataError(
+            f"The folder {error.filename} can't be read ({error.strerror}). Change its "
+            "permissions, or move it out of the data."
+        ) from error
+
+    seen: set[Path] = set()
+    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+        here = Path(folder)
+        if here.resolve() in seen:
+            subfolders.clear()
+            continue
+        seen.add(here.resolve())
+        # Sorted, so that of two links to one folder always the same one is followed.
+        subfolders.sort()
+        for name in names:
+            path = here / name
+            yield ImageFile(path), PurePosixPath(path.relative_to(root).as_posix())
+
+
+def _walk_archive(path: Path) -> Iterator[tuple[ImageFile, PurePosixPath]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info.filename for info in archive.infolist() if not info.is_dir()]
+    except zipfile.BadZipFile as error:
+        with path.open("rb") as stream:
+            why = recognise_impostor(stream.read(256))
+        raise DataError(
+            f"{path} {why or 'is damaged or no zip archive: download or copy it again.'}"
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{path} can't be read ({error.strerror}). Check its permissions and its disk."
+        ) from error
+    for member in members:
+        yield ImageFile(path, member), PurePosixPath(member.replace("\\", "/"))

@@ -1,0 +1,142 @@
+"""Batches: decoded rows, augmented, in an order that follows from the seed alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from ferfusion.data import augmentation
+from ferfusion.data.cache import ImageStore
+from ferfusion.modality import Modality
+from ferfusion.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples on their way into a model.
+
+    Attributes:
+        pictures: Per modality, bytes; rows are aligned between modalities.
+        labels: Index of the true class.
+        rows: Where each sample lies in the store.
+        share: Which part of the whole batch this process holds, times the number of processes: the
+            factor on its mean loss that makes averaged gradients those of the whole batch.
+    """
+
+    pictures: Mapping[Modality, UInt8[Tensor, "batch size size 3"]]
+    labels: Int[Tensor, " batch"]
+    rows: Int[np.ndarray, " batch"]
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        lengths = {len(p) for p in self.pictures.values()} | {len(self.labels), len(self.rows)}
+        if len(lengths) != 1:
+            raise ValueError(f"pictures, labels and rows are not aligned: lengths {lengths}")
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Gives the batches of some samples of a store.
+
+    Attributes:
+        store: Decoded pictures.
+        rows: Which samples.
+        labels: Their class indices, aligned with `rows`.
+        modalities: Which pictures of each.
+        batch_size: At most so many samples a batch, over all processes. Batches are as even as can
+            be, because BatchNorm can't learn from a last batch of one.
+        policy: Augmentation; `none` for validation and test.
+        seed: Of order and augmentation.
+    """
+
+    store: ImageStore
+    rows: Int[np.ndarray, " rows"]
+    labels: Int[np.ndarray, " rows"]
+    modalities: tuple[Modality, ...]
+    batch_size: int
+    policy: augmentation.Policy = "none"
+    seed: int = 0
+
+    @property
+    def n_items(self) -> int:
+        """Pictures an epoch, copies included."""
+        return len(self.rows) * augmentation.count_copies(self.policy)
+
+    @property
+    def n_batches(self) -> int:
+        """Batches an epoch."""
+        return max(1, -(-self.n_items // self.batch_size))
+
+    def shuffled(self, epoch: int, *, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """Gives one epoch of training batches.
+
+        Args:
+            epoch: From 0; each has its own order and its own draws.
+            rank: Of this process.
+            world: How many processes share each batch.
+        """
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.n_items)
+        for whole in np.array_split(order, self.n_batches):
+            mine = np.array_split(whole, world)[rank] if len(whole) >= world else whole
+            share = len(mine) * world / len(whole) if len(whole) >= world else 1.0
+            items, copies = mine % len(self.rows), mine // len(self.rows)
+            yield self._gather(items, copies, epoch, share)
+
+    def in_order(self) -> Iterator[Batch]:
+        """Gives every sample once, as it is, in the order of `rows`."""
+        for items in np.array_split(np.arange(len(self.rows)), self.n_batches):
+            yield self._gather(items, None, 0, 1.0)
+
+    def _gather(
+        self,
+        items: Int[np.ndarray, " batch"],
+        copies: Int[np.ndarray, " batch"] | None,
+        epoch: int,
+        share: float,
+    ) -> Batch:
+        rows = self.rows[items]
+        pictures = {m: self.store.pictures[m][rows] for m in self.modalities}
+        if copies is not None and self.policy != "none":
+            for place, (row, copy) in enumerate(zip(rows, copies, strict=True)):
+                drawn = augmentation.draw(
+                    self.policy,
+                    seed=self.seed,
+                    epoch=epoch,
+                    sample_id=self.store.samples[row].id,
+                    copy=int(copy),
+                )
+                for modality, array in pictures.items():
+                    array[place] = augmentation.apply(drawn, array[place], modality)
+        return Batch(
+            {m: torch.from_numpy(np.ascontiguousarray(a)) for m, a in pictures.items()},
+            torch.from_numpy(self.labels[items]),
+            rows,
+            share,
+        )
+
+
+def normalise(
+    pictures: Mapping[Modality, UInt8[Tensor, "batch size size 3"]],
+    preprocessing: Preprocessing,
+    device: torch.device,
+) -> dict[Modality, Float[Tensor, "batch 3 size size"]]:
+    """Moves bytes to the device and makes of them what the model was promised.
+
+    The result is channels-last in memory, which convolutions like best.
+    """
+    ready: dict[Modality, Tensor] = {}
+    for modality, array in pictures.items():
+        mean = torch.tensor(preprocessing.mean[modality], device=device).mul(255)
+        std = torch.tensor(preprocessing.std[modality], device=device).mul(255)
+        floats = array.to(device, non_blocking=True).float()
+        ready[modality] = floats.sub_(mean).div_(std).permute(0, 3, 1, 2)
+    return ready
+
+
+def index_labels(labels: Sequence[str], expressions: Sequence[str]) -> Int[np.ndarray, " samples"]:
+    """Turns class names into indices of `labels`."""
+    place = {label: index for index, label in enumerate(labels)}
+    return np.array([place[expression] for expression in expressions], dtype=np.int64)

@@ -1,0 +1,77 @@
+"""Every exception a caller may want to catch.
+
+    FerfusionError               something the user can mend; the CLI prints it and exits with 2
+    ├── ConfigError              an option, a name or a config file that makes no sense
+    ├── DataError                a folder, table or archive that can't be understood
+    │   ├── ImageError           one file that is not a usable image
+    │   └── BrokenFilesError     all the unusable image files of a data set, at once
+    ├── SplitError               a split that can't be drawn, read or used
+    ├── CheckpointError          a checkpoint that is damaged, missing or doesn't fit
+    ├── WeightsError             pretrained weights that can't be had or don't fit
+    └── ResultsError             results that stand in the way, or are missing
+
+Messages are whole sentences: what happened, where, and what to do next. Anything else that
+escapes is a bug of ours.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class FerfusionError(Exception):
+    """Something the user can mend; the message says how."""
+
+
+class ConfigError(FerfusionError):
+    """An option, a name or a config file makes no sense."""
+
+
+class DataError(FerfusionError):
+    """A folder, table or archive can't be understood as a data set."""
+
+
+class ImageError(DataError):
+    """One file is not a usable image. The message names the file and what to do."""
+
+
+class BrokenFilesError(DataError):
+    """Some image files of a data set can't be used; all of them are listed at once."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        self.sentences = tuple(sentences)
+        count = len(self.sentences)
+        opening = (
+            "1 image file can't be used. Mend or remove it, then run again:"
+            if count == 1
+            else f"{count} image files can't be used. Mend or remove them, then run again:"
+        )
+        super().__init__("\n  ".join((opening, *self.sentences)))
+
+
+class SplitError(FerfusionError):
+    """A split can't be drawn, read or used with this data."""
+
+
+class CheckpointError(FerfusionError):
+    """A checkpoint is damaged, missing or doesn't fit what is asked of it."""
+
+
+class WeightsError(FerfusionError):
+    """Pretrained weights can't be had, or don't fit the backbone."""
+
+
+class ResultsError(FerfusionError):
+    """Results stand in the way of new ones, or are missing."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Says that a name is unknown and which known one is nearest.
+
+    >>> unknown_name("backbone", "resnet-18", ["resnet18", "vgg16"])
+    "There is no backbone 'resnet-18'. Did you mean 'resnet18'? Known: resnet18, vgg16."
+    """
+    names = list(known)
+    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return f"There is no {kind} '{name}'.{hint} Known: {shown}."

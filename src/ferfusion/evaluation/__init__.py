@@ -1,0 +1,1 @@
+"""From predictions to numbers one can trust. No torch but in `collect`."""

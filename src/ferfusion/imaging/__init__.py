@@ -1,0 +1,1 @@
+"""Pictures as numpy arrays: files, palettes, drawn faces. No torch."""

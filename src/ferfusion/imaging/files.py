@@ -1,0 +1,241 @@
+"""From the bytes of a file, or of one member of a zip archive, to RGB pixels.
+
+Every picture of every data set comes in through here, so this is where size limits, the camera's
+turn (EXIF) and 16-bit pictures are dealt with, and where an unusable file gets its sentence.
+"""
+
+import io
+import threading
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+from jaxtyping import Num, UInt8
+from PIL import ExifTags, Image
+
+from ferfusion.errors import ImageError
+from ferfusion.sample import ImageFile
+
+MAX_MEBIBYTES = 64
+MAX_MEGAPIXELS = 64
+
+_MAX_BYTES = MAX_MEBIBYTES * 2**20
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_DEEP_GREY = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+# What Pillow raises on damaged input, found by cutting files of each format and changing bytes in
+# them, 40 000 times.
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_warnings_lock = threading.Lock()
+
+
+def read_image(file: ImageFile) -> UInt8[np.ndarray, "height width 3"]:
+    """Reads a picture as RGB, upright.
+
+    The turn in the EXIF is applied; EXIF too damaged to be read counts as none. Grey, palette and
+    CMYK pictures become RGB. Transparency is dropped, not blended: the camera's
+    pixels lie under it. Pictures of one channel with more than 8 bits are stretched so that their
+    0.5 percentile becomes 0 and their 99.5 percentile 255; this keeps the pattern of a thermal
+    picture and loses its absolute temperature. Of several frames the first is read.
+
+    Raises:
+        ImageError: The file is missing, empty, too big, cut short, or no picture. The message is
+            one sentence with the path, what is wrong and what to do.
+    """
+    picture = _open_picture(file, _read_bytes(file))
+    try:
+        # Only TIFF warns while decoding; the others may run in parallel threads.
+        with _pillow_quiet() if picture.format == "TIFF" else nullcontext():
+            picture.load()
+        turn = _read_turn(picture)
+        upright = picture if turn is None else picture.transpose(turn)
+        return _to_rgb(upright)
+    except _DAMAGE as error:
+        raise _damaged(file, error) from error
+
+
+def read_image_size(file: ImageFile) -> tuple[int, int]:
+    """Gives width and height in pixels of the upright picture, without decoding it.
+
+    Raises:
+        ImageError: As `read_image`, save for damage behind the header.
+    """
+    picture = _open_picture(file, _read_bytes(file))
+    width, height = picture.size
+    # Pillow turns a TIFF's size by itself (since 11.0); a PNG whose EXIF doesn't come first would
+    # be decoded to find it.
+    if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
+        return width, height
+    is_sideways = _read_turn(picture) in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
+    return (height, width) if is_sideways else (width, height)
+
+
+def recognise_impostor(head: bytes) -> str | None:
+    """Names the usual things that come instead of the file one wanted, and the way out.
+
+    Args:
+        head: The first bytes of the file; 256 are enough.
+
+    Returns:
+        The rest of a sentence that starts with the file's path, or None if it is none of them.
+    """
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the file itself: run 'git lfs pull' in its repository."
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "is a web page, most likely from a failed download: download it again."
+    return None
+
+
+def _read_bytes(file: ImageFile) -> bytes:
+    """Reads at most `MAX_MEBIBYTES`, never more than that into memory."""
+    try:
+        if file.path.is_dir():
+            raise ImageError(f"{file} is a folder, not a picture: name a picture in it.")
+        if file.path.exists() and not file.path.is_file():
+            raise ImageError(f"{file} is a device or a pipe, not a picture: remove it.")
+        data = _read_plain(file) if file.member is None else _read_member(file, file.member)
+    except FileNotFoundError as error:
+        raise ImageError(f"{file} does not exist: put it back, or leave it out.") from error
+    except PermissionError as error:
+        raise ImageError(
+            f"{file} may not be read by you: change its permissions (chmod u+r), or ask its owner."
+        ) from error
+    except OSError as error:
+        raise ImageError(
+            f"{file} can't be read ({error.strerror or error}): check the disk or the network "
+            "drive it is on."
+        ) from error
+    if not data:
+        raise ImageError(
+            f"{file} is empty (0 bytes): copy it again from where it came, or remove it."
+        )
+    return data
+
+
+def _read_plain(file: ImageFile) -> bytes:
+    _check_bytes(file, file.path.stat().st_size)
+    with file.path.open("rb") as stream:
+        data = stream.read(_MAX_BYTES + 1)
+    _check_bytes(file, len(data))
+    return data
+
+
+def _read_member(file: ImageFile, member: str) -> bytes:
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            info = archive.getinfo(member)
+            if info.flag_bits & 1:
+                raise ImageError(
+                    f"{file} is locked with a password: unpack the archive into a folder first."
+                )
+            _check_bytes(file, info.file_size)
+            with archive.open(info) as stream:
+                data = stream.read(_MAX_BYTES + 1)
+    except KeyError as error:
+        raise ImageError(
+            f"{file} does not exist: the archive has changed since it was listed, so run again."
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ImageError(
+            f"{file} can't be unpacked ({error}): download or copy the archive again."
+        ) from error
+    _check_bytes(file, len(data))
+    return data
+
+
+def _check_bytes(file: ImageFile, count: int) -> None:
+    if count > _MAX_BYTES:
+        raise ImageError(
+            f"{file} is larger than {MAX_MEBIBYTES} MiB ({count / 2**20:.0f} MiB): save it "
+            "smaller, or remove it."
+        )
+
+
+def _open_picture(file: ImageFile, data: bytes) -> Image.Image:
+    """Reads the header only, and refuses a picture with too many pixels before decoding it."""
+    too_many = f"{file} has more than {MAX_MEGAPIXELS} megapixels: shrink it, or remove it."
+    try:
+        with _pillow_quiet():
+            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(too_many) from error
+    except Image.UnidentifiedImageError as error:
+        if data[4:8] == b"ftyp":
+            what = "is a phone's HEIC or AVIF picture: save it as JPEG or PNG."
+        else:
+            what = recognise_impostor(data[:256]) or (
+                "is not a picture of a kind that can be read (JPEG, PNG, BMP, TIFF, WebP), or its "
+                "beginning is damaged: convert it, copy it again, or remove it."
+            )
+        raise ImageError(f"{file} {what}") from error
+    except _DAMAGE as error:
+        raise _damaged(file, error) from error
+    if picture.width * picture.height > MAX_MEGAPIXELS * 1_000_000:
+        raise ImageError(too_many)
+    # Pillow would cut 16 bits per colour to the upper 8, which turns 12-bit pictures black.
+    if picture.mode not in _DEEP_GREY and any(";16" in str(t.args) for t in picture.tile):
+        raise ImageError(
+            f"{file} has 16 bits per colour, which isn't read: save it with 8 bits per colour, or "
+            "as 16-bit grey if it holds one channel."
+        )
+    return picture
+
+
+def _read_turn(picture: Image.Image) -> Image.Transpose | None:
+    """Reads how the camera was held; EXIF too damaged to say so counts as upright."""
+    with _pillow_quiet():
+        try:
+            return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        except _DAMAGE:
+            return None
+
+
+def _to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    if picture.mode in _DEEP_GREY:
+        grey = _stretch(np.asarray(picture))
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return np.array(picture.convert("RGB"))
+
+
+def _stretch(values: Num[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
+    if not np.isfinite(values).all():
+        raise ValueError("some pixels are not numbers")
+    low, high = np.percentile(values, (0.5, 99.5))
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    if low == high:
+        return np.full(values.shape, 128, np.uint8)
+    return (np.clip((values - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
+
+
+@contextmanager
+def _pillow_quiet() -> Iterator[None]:
+    """Makes the bomb warning an error and hushes the rest (odd EXIF and TIFF tags).
+
+    Python's warning filters belong to the whole process, so threads take turns; only headers
+    are read meanwhile, decoding runs in parallel.
+    """
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _damaged(file: ImageFile, error: Exception) -> ImageError:
+    return ImageError(
+        f"{file} is damaged or cut short ({error}): copy it again from where it came, or remove it."
+    )

@@ -1,0 +1,99 @@
+"""What a model is made of, as plain values; and putting one together from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from ferfusion.modality import Modality
+from ferfusion.models.backbones import NO_WEIGHTS, build_trunk, find_backbone
+from ferfusion.models.early_fusion import EarlyFusionModel
+from ferfusion.models.heads import build_fused_head, build_head
+from ferfusion.models.late_fusion import LateFusionModel
+from ferfusion.models.single import SingleModel
+
+Fusion = Literal["single", "early", "late"]
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """All one needs to know to build a model.
+
+    Attributes:
+        fusion: `single`, `early` (features joined) or `late` (probabilities mixed).
+        backbone: Name of the trunk, the same for every modality.
+        modalities: In the fixed order.
+        labels: Class names in the order of the logits.
+        dropout: Factor on the paper's dropout rates.
+        mixture: Late fusion's weight of each modality; None for the others.
+    """
+
+    fusion: Fusion
+    backbone: str
+    modalities: tuple[Modality, ...]
+    labels: tuple[str, ...]
+    dropout: float = 1.0
+    mixture: Mapping[Modality, float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives plain values that `from_json` reads back."""
+        mixture = None if self.mixture is None else {str(m): w for m, w in self.mixture.items()}
+        return {
+            "fusion": self.fusion,
+            "backbone": self.backbone,
+            "modalities": [str(m) for m in self.modalities],
+            "labels": list(self.labels),
+            "dropout": self.dropout,
+            "mixture": mixture,
+        }
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> "Blueprint":
+        """Reads what `to_json` gave."""
+        mixture = values["mixture"]
+        return Blueprint(
+            fusion=values["fusion"],
+            backbone=values["backbone"],
+            modalities=tuple(Modality(m) for m in values["modalities"]),
+            labels=tuple(values["labels"]),
+            dropout=float(values["dropout"]),
+            mixture=None if mixture is None else {Modality(m): w for m, w in mixture.items()},
+        )
+
+
+def assemble(blueprint: Blueprint, weights: str = NO_WEIGHTS) -> nn.Module:
+    """Builds the model; heads and, without weights, trunks start at random.
+
+    Args:
+        blueprint: What to build.
+        weights: Of the trunks: `imagenet`, `none`, or a file.
+
+    Raises:
+        WeightsError: The weights can't be had or don't fit.
+        ConfigError: The backbone is unknown.
+    """
+    backbone = find_backbone(blueprint.backbone)
+    n_classes = len(blueprint.labels)
+    if blueprint.fusion == "early":
+        trunks = {m: build_trunk(backbone, weights) for m in blueprint.modalities}
+        return EarlyFusionModel(trunks, build_fused_head(backbone.width * len(trunks), n_classes))
+    singles = {
+        m: SingleModel(
+            m,
+            build_trunk(backbone, weights),
+            build_head(m, backbone.width, n_classes, blueprint.dropout),
+        )
+        for m in blueprint.modalities
+    }
+    if blueprint.fusion == "single":
+        (single,) = singles.values()
+        return single
+    if blueprint.mixture is None:
+        raise ValueError("late fusion needs a mixture")
+    return LateFusionModel(singles, blueprint.mixture)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Counts every weight and bias, frozen ones included."""
+    return sum(parameter.numel() for parameter in model.parameters())

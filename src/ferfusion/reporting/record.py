@@ -1,0 +1,178 @@
+"""One row of results.csv: a trained model on its test split."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args
+
+from ferfusion.errors import ResultsError
+from ferfusion.evaluation.metrics import summarise
+from ferfusion.evaluation.predictions import Predictions, write_text_atomically
+from ferfusion.evaluation.statistics import wilson
+from ferfusion.modality import Modality
+
+Fusion = Literal["single", "early", "late"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One model, one seed, one test split. The fields are the columns of results.csv.
+
+    Attributes:
+        model: Name of the model; the same under every seed of a study.
+        modalities: Joined by "+", in the fixed order.
+        fusion: How modalities are joined; "single" where there is one.
+        steps: 1 or 3 for early fusion, None otherwise.
+        backbone: Name of the backbone, the same for every modality.
+        split: Kind of split, "subject" or "paper".
+        seed: Of the split and the training.
+        n_test: Tested samples.
+        correct: How many of them were right.
+        accuracy: `correct / n_test`, from 0 to 1 like all rates here.
+        ci_low: Lower end of the 95 % Wilson interval of the accuracy.
+        ci_high: Upper end.
+        macro_precision: Mean over classes.
+        macro_recall: Likewise.
+        macro_f1: Likewise.
+        parameters: Weights of the whole model, all branches counted.
+        seconds: Training time of what this model needed on top of the models it starts from.
+        paper_accuracy: What the paper reports for this model, None where it reports nothing.
+    """
+
+    model: str
+    modalities: str
+    fusion: Fusion
+    steps: int | None
+    backbone: str
+    split: str
+    seed: int
+    n_test: int
+    correct: int
+    accuracy: float
+    ci_low: float
+    ci_high: float
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+    parameters: int
+    seconds: float
+    paper_accuracy: float | None
+
+    @property
+    def inputs(self) -> str:
+        """The modalities in words: "visible + MSX"."""
+        names = self.modalities.split("+")
+        return " + ".join("MSX" if name == Modality.MSX else name for name in names)
+
+    @property
+    def how(self) -> str:
+        """The fusion in words: "single", "early, 3-step" or "late"."""
+        return self.fusion if self.steps is None else f"{self.fusion}, {self.steps}-step"
+
+
+def make_record(
+    predictions: Predictions,
+    *,
+    model: str,
+    modalities: Iterable[Modality],
+    fusion: Fusion,
+    steps: int | None,
+    backbone: str,
+    split: str,
+    seed: int,
+    parameters: int,
+    seconds: float,
+    paper_accuracy: float | None,
+) -> RunRecord:
+    """Scores the predictions of one run on its test split.
+
+    Raises:
+        ValueError: There is no prediction.
+    """
+    scores = summarise(predictions.labels, predictions.predicted, len(predictions.classes))
+    interval = wilson(scores.correct, scores.n)
+    return RunRecord(
+        model=model,
+        modalities="+".join(modalities),
+        fusion=fusion,
+        steps=steps,
+        backbone=backbone,
+        split=split,
+        seed=seed,
+        n_test=scores.n,
+        correct=scores.correct,
+        accuracy=scores.accuracy,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        macro_precision=scores.macro_precision,
+        macro_recall=scores.macro_recall,
+        macro_f1=scores.macro_f1,
+        parameters=parameters,
+        seconds=float(seconds),
+        paper_accuracy=paper_accuracy,
+    )
+
+
+def write_results(records: Sequence[RunRecord], path: Path) -> None:
+    """Writes results.csv: one row per record, rates in full precision, None as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(RunRecord))
+    writer.writerows(astuple(record) for record in records)
+    write_text_atomically(text.getvalue(), path)
+
+
+def read_results(path: Path) -> tuple[RunRecord, ...]:
+    """Reads what `write_results` wrote.
+
+    Raises:
+        ResultsError: The file is missing or is not such a table; says which line.
+    """
+    if not path.is_file():
+        raise ResultsError(f"There are no results at {path}. Run `ferfusion study` first.")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ResultsError(f"{path} is not a CSV file ({error}). {_MEND}") from error
+    columns = [field.name for field in fields(RunRecord)]
+    if not rows or rows[0] != columns:
+        raise ResultsError(f"The columns of {path} are not {', '.join(columns)}. {_MEND}")
+    records: list[RunRecord] = []
+    for line, row in enumerate(rows[1:], start=2):
+        try:
+            records.append(_parse(dict(zip(columns, row, strict=True))))
+        except ValueError as error:
+            raise ResultsError(f"Line {line} of {path} can't be read: {error}. {_MEND}") from error
+    return tuple(records)
+
+
+_MEND = "Move it away and run the study again: finished models are not trained anew."
+
+
+def _parse(cells: dict[str, str]) -> RunRecord:
+    fusion = next((known for known in get_args(Fusion) if known == cells["fusion"]), None)
+    if fusion is None:
+        raise ValueError(f"fusion is '{cells['fusion']}', not single, early or late")
+    return RunRecord(
+        model=cells["model"],
+        modalities=cells["modalities"],
+        fusion=fusion,
+        steps=int(cells["steps"]) if cells["steps"] else None,
+        backbone=cells["backbone"],
+        split=cells["split"],
+        seed=int(cells["seed"]),
+        n_test=int(cells["n_test"]),
+        correct=int(cells["correct"]),
+        accuracy=float(cells["accuracy"]),
+        ci_low=float(cells["ci_low"]),
+        ci_high=float(cells["ci_high"]),
+        macro_precision=float(cells["macro_precision"]),
+        macro_recall=float(cells["macro_recall"]),
+        macro_f1=float(cells["macro_f1"]),
+        parameters=int(cells["parameters"]),
+        seconds=float(cells["seconds"]),
+        paper_accuracy=float(cells["paper_accuracy"]) if cells["paper_accuracy"] else None,
+    )

@@ -1,0 +1,1 @@
+"""Learning: recipes, the one loop, and the stages of the paper."""

@@ -1,0 +1,373 @@
+"""The one training loop, on Lightning Fabric: one CPU, one GPU, several GPUs, several nodes.
+
+Everything random in an epoch follows from (seed, epoch), so a training that was killed goes on
+from its last saved epoch and ends with the weights it would have had on the same machine.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.optimizer import Optimizer
+
+from ferfusion.data.loading import Batch, Loader, normalise
+from ferfusion.errors import CheckpointError
+from ferfusion.models.checkpoint import read_tensors, write_tensors
+from ferfusion.preprocessing import Preprocessing
+from ferfusion.training.recipe import Recipe
+
+STATE = "unfinished.safetensors"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch brought.
+
+    Attributes:
+        epoch: From 1, for people.
+        train_loss: Mean over the epoch's pictures, as augmented, with dropout.
+        val_loss: Cross-entropy without label smoothing.
+        val_correct: Validation samples that are right.
+        val_n: Validation samples.
+        learning_rate: Of the head, at the end of the epoch.
+        seconds: Wall time.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_correct: int
+    val_n: int
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """All epochs of one fit, and the one whose weights were kept."""
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch whose weights were kept."""
+        return self.epochs[self.best_epoch - 1]
+
+
+def choose_epoch(epochs: Iterable[Epoch]) -> int:
+    """Names the best epoch: most right on validation; then lowest validation loss; then earliest.
+
+    Source:
+        The authors' later code saves whenever validation accuracy is at least the best so far.
+
+    Deviation:
+        With 83 validation images ties are common; the lower loss wins, not the later epoch.
+    """
+    return min(epochs, key=lambda e: (-e.val_correct, e.val_loss, e.epoch)).epoch
+
+
+def fit(
+    fabric: Fabric,
+    model: nn.Module,
+    train: Loader,
+    val: Loader,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    *,
+    state_folder: Path,
+    identity: str,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    save_every_s: float = 15,
+) -> History:
+    """Trains a model in place and leaves it with the weights of its best epoch.
+
+    Args:
+        fabric: Launched.
+        model: Its trunks are in `model.trunks`, the rest is head.
+        train: Shuffled and augmented.
+        val: Chooses the epoch, and nothing else does.
+        preprocessing: Between bytes and model.
+        recipe: Optimiser, schedule, epochs, seed, freezing.
+        state_folder: Where the state of an unfinished training is kept, so that it can go on.
+        identity: Names all that decides the outcome; a state of another identity is not used.
+        on_epoch: Told of each epoch, resumed ones included.
+        save_every_s: Least seconds between two saved states.
+    """
+    loop = _Loop(fabric, model, train, preprocessing, recipe, identity)
+    if not loop.load(state_folder):
+        warm_up_head(fabric, model, train, preprocessing, recipe)
+    for epoch in loop.epochs:
+        if on_epoch is not None:
+            on_epoch(epoch)
+    saved_at = time.monotonic()
+    while len(loop.epochs) < recipe.epochs:
+        start = time.monotonic()
+        train_loss = loop.train_epoch(len(loop.epochs))
+        val_loss, val_correct, val_n = loop.validate(val)
+        epoch = Epoch(
+            epoch=len(loop.epochs) + 1,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_correct=val_correct,
+            val_n=val_n,
+            learning_rate=loop.optimiser.param_groups[0]["lr"],
+            seconds=time.monotonic() - start,
+        )
+        loop.finish_epoch(epoch)
+        # One process's clock decides for all, or they would wait for each other for ever.
+        due = fabric.broadcast(time.monotonic() - saved_at >= save_every_s)
+        if due and len(loop.epochs) < recipe.epochs:
+            loop.save(state_folder)
+            saved_at = time.monotonic()
+        if on_epoch is not None:
+            on_epoch(epoch)
+    model.load_state_dict(loop.best_weights)
+    model.eval()
+    return History(tuple(loop.epochs), choose_epoch(loop.epochs))
+
+
+def warm_up_head(
+    fabric: Fabric, model: nn.Module, train: Loader, preprocessing: Preprocessing, recipe: Recipe
+) -> None:
+    """Trains the head alone, on features computed once, so that its first steps, still random,
+    don't spoil the trunks' pretrained weights.
+
+    Source:
+        Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform
+        out-of-distribution" (arXiv 2202.10054): linear probing, then fine-tuning.
+    """
+    model.to(fabric.device).eval()
+    whole = replace(train, policy="none", batch_size=64)
+    with torch.no_grad():
+        features = torch.cat(
+            [
+                model.features(normalise(batch.pictures, preprocessing, fabric.device))  # pyright: ignore[reportCallIssue]
+                for batch in whole.in_order()
+            ]
+        )
+    labels = torch.from_numpy(train.labels).to(fabric.device)
+    head: nn.Module = model.head.train()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+    torch.manual_seed(seed_for(recipe.seed, "head"))
+    optimiser = torch.optim.AdamW(
+        head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    for _ in range(recipe.head_epochs):
+        for rows in torch.randperm(len(labels)).to(fabric.device).chunk(train.n_batches):
+            loss = functional.cross_entropy(
+                head(features[rows]), labels[rows], label_smoothing=recipe.label_smoothing
+            )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+
+
+def seed_for(seed: int, *words: str) -> int:
+    """Derives a seed from a run's seed and what it is for, the same on every machine."""
+    digest = hashlib.sha256(" ".join((str(seed), *words)).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+class _Loop:
+    """The state that travels from epoch to epoch."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: nn.Module,
+        train: Loader,
+        preprocessing: Preprocessing,
+        recipe: Recipe,
+        identity: str,
+    ) -> None:
+        self.fabric = fabric
+        self.bare = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.train_loader = train
+        self.preprocessing = preprocessing
+        self.recipe = recipe
+        self.identity = identity
+        self.trunks: nn.Module = model.trunks  # pyright: ignore[reportAttributeAccessIssue]
+        if recipe.frozen == "backbone":
+            self.trunks.requires_grad_(False)
+        optimiser = build_optimiser(model, self.trunks, recipe)
+        self.plateau = (
+            ReduceLROnPlateau(optimiser, mode="max", factor=0.1, patience=3)
+            if recipe.schedule == "plateau"
+            else None
+        )
+        self.model, self.optimiser = fabric.setup(model, optimiser)
+        self.epochs: list[Epoch] = []
+        self.best_weights: dict[str, Tensor] = {}
+
+    def train_epoch(self, epoch: int) -> float:
+        """Trains on every picture once; returns the mean loss."""
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        # Dropout is the only thing that still asks torch for numbers; see Loader for the rest.
+        torch.manual_seed(seed_for(self.recipe.seed, "dropout", str(epoch), str(rank)))
+        self.model.train()
+        self._keep_frozen_parts_still()
+        total, seen = torch.zeros((), device=self.fabric.device), 0
+        for step, batch in enumerate(
+            self.train_loader.shuffled(epoch, rank=rank, world=world),
+            start=epoch * self.train_loader.n_batches,
+        ):
+            self._set_learning_rate(step)
+            loss = self._loss(batch)
+            self.optimiser.zero_grad(set_to_none=True)
+            self.fabric.backward(loss * batch.share)
+            self.optimiser.step()
+            total += loss.detach() * len(batch.labels)
+            seen += len(batch.labels)
+        # Sums, not means: processes may hold unequal numbers of pictures.
+        sums = self.fabric.all_reduce(torch.stack([total, total.new_tensor(seen)]), reduce_op="sum")
+        return float(sums[0] / sums[1])  # pyright: ignore[reportArgumentType, reportIndexIssue]
+
+    @torch.no_grad()
+    def validate(self, val: Loader) -> tuple[float, int, int]:
+        """Gives loss, right ones and all of validation; each process does the whole of it."""
+        self.model.eval()
+        loss, correct, n = 0.0, 0, 0
+        for batch in val.in_order():
+            logits, labels = self._logits(batch), batch.labels.to(self.fabric.device)
+            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(dim=1) == labels).sum())
+            n += len(labels)
+        return loss / n, correct, n
+
+    def finish_epoch(self, epoch: Epoch) -> None:
+        """Books an epoch: is it the best so far, and does the schedule react?"""
+        self.epochs.append(epoch)
+        if self.plateau is not None:
+            self.plateau.step(epoch.val_correct / epoch.val_n)
+        if choose_epoch(self.epochs) == epoch.epoch:
+            self.best_weights = {k: v.cpu().clone() for k, v in self.bare.state_dict().items()}
+
+    def save(self, folder: Path) -> None:
+        """Writes all that is needed to go on from here."""
+        if self.fabric.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            packed, scalars = _pack_optimiser(self.optimiser)
+            tensors = {f"model/{k}": v for k, v in self.bare.state_dict().items()}
+            tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
+            facts = {
+                "identity": self.identity,
+                "epochs": [asdict(epoch) for epoch in self.epochs],
+                "optimiser": scalars,
+                "plateau": None if self.plateau is None else self.plateau.state_dict(),
+            }
+            # The facts go inside the tensors' file, so that one rename saves both.
+            blob = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
+            write_tensors(folder / STATE, tensors | packed | {"facts": blob})
+        self.fabric.barrier()
+
+    def load(self, folder: Path) -> bool:
+        """Goes on from a saved state, if there is one of the same identity; says whether."""
+        path = folder / STATE
+        if not path.exists():
+            return False
+        try:
+            tensors = read_tensors(path)
+            facts = json.loads(bytes(tensors.pop("facts").numpy()))
+        except (CheckpointError, KeyError, ValueError):
+            return False  # damaged: train from the start
+        if facts["identity"] != self.identity:
+            return False
+        self.bare.load_state_dict(_strip("model/", tensors))
+        self.best_weights = _strip("best/", tensors)
+        _unpack_optimiser(self.optimiser, tensors, facts["optimiser"])
+        if self.plateau is not None:
+            self.plateau.load_state_dict(facts["plateau"])
+        self.epochs = [Epoch(**values) for values in facts["epochs"]]
+        return True
+
+    def _loss(self, batch: Batch) -> Tensor:
+        labels = batch.labels.to(self.fabric.device)
+        return functional.cross_entropy(
+            self._logits(batch), labels, label_smoothing=self.recipe.label_smoothing
+        )
+
+    def _logits(self, batch: Batch) -> Tensor:
+        pictures = normalise(batch.pictures, self.preprocessing, self.fabric.device)
+        return self.model(pictures).float()
+
+    def _keep_frozen_parts_still(self) -> None:
+        # requires_grad=False alone would leave BatchNorm's running statistics moving.
+        if self.recipe.frozen == "backbone":
+            self.trunks.eval()
+        elif self.recipe.frozen_norms:
+            for module in self.trunks.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def _set_learning_rate(self, step: int) -> None:
+        if self.recipe.schedule != "cosine":
+            return
+        total = self.recipe.epochs * self.train_loader.n_batches
+        warmup = max(1, total // 10)
+        if step < warmup:
+            factor = (step + 1) / warmup
+        else:
+            factor = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+
+def build_optimiser(model: nn.Module, trunks: nn.Module, recipe: Recipe) -> Optimizer:
+    """Builds the optimiser: heads and trunks have their own rates; biases and norms don't decay."""
+    in_trunks = {id(p) for p in trunks.parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            key = (id(parameter) in in_trunks, parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    described: list[dict[str, Any]] = []
+    # Heads come first, so that group 0's rate is the head's.
+    for (is_trunk, decays), parameters in sorted(groups.items(), key=lambda item: item[0]):
+        rate = recipe.backbone_learning_rate if is_trunk else recipe.learning_rate
+        decay = recipe.weight_decay if decays else 0.0
+        described.append(
+            {"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay}
+        )
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(described, momentum=0.9)
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(described)
+    return torch.optim.AdamW(described)
+
+
+def _pack_optimiser(optimiser: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Takes an optimiser's state apart into tensors and plain values."""
+    state = optimiser.state_dict()
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {"groups": state["param_groups"], "state": {}}
+    for index, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimiser/{index}/{name}"] = value
+            else:
+                scalars["state"].setdefault(str(index), {})[name] = value
+    return tensors, scalars
+
+
+def _unpack_optimiser(
+    optimiser: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]
+) -> None:
+    state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in scalars["state"].items()}
+    for key, value in _strip("optimiser/", tensors).items():
+        index, name = key.split("/")
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": scalars["groups"]})
+
+
+def _strip(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,63 @@
+"""How a model is trained, as plain values. No torch here, so that help stays instant."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Optimiser = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["cosine", "plateau", "constant"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Frozen = Literal["none", "backbone"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training's outcome, but data and machine.
+
+    Attributes:
+        epochs: Passes over the training pictures; the best epoch on validation is kept.
+        batch_size: Samples a step, over all processes.
+        optimiser: `adamw`, `adam` (the authors' later code) or `sgd` (momentum 0.9).
+        learning_rate: Of the head.
+        backbone_learning_rate: Of the trunks, once they carry trained weights.
+        weight_decay: Of matrices and kernels; biases and norms have none.
+        schedule: `cosine` after a warm-up of a tenth of the steps; `plateau` (the paper's
+            ReduceLROnPlateau on validation accuracy, patience 3, factor 0.1); or `constant`.
+        label_smoothing: Of the cross-entropy.
+        dropout: Factor on the paper's dropout rates.
+        augmentation: `sound`, `paper` (26 copies of each picture an epoch) or `none`.
+        frozen: `backbone` trains the head alone; trunks then stay as they are, norms included.
+        frozen_norms: Whether BatchNorm in the trunks keeps its pretrained statistics.
+        seed: Of the split, the initial weights, the order, the augmentation and dropout.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    optimiser: Optimiser = "adamw"
+    learning_rate: float = 1e-3
+    backbone_learning_rate: float = 3e-4
+    weight_decay: float = 0.05
+    schedule: Schedule = "cosine"
+    label_smoothing: float = 0.1
+    dropout: float = 1.0
+    augmentation: Literal["sound", "paper", "none"] = "sound"
+    head_epochs: int = 0
+    frozen: Frozen = "none"
+    frozen_norms: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a training runs.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda`, `mps`, or another accelerator Lightning Fabric knows.
+        devices: Processes a node: GPUs, or CPU processes.
+        nodes: Machines; each starts the same command (see docs of `fabric run` or torchrun).
+        precision: `auto` takes bf16 where the machine has it and the backbone gains by it.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: Precision = "auto"

@@ -1,0 +1,266 @@
+"""The three ways the paper makes a model, each a plain sequence of fits.
+
+single: one fit. Early fusion, 1-step: one fit of all trunks from their first weights; 3-step: the
+trunks come from the trained single models, then one fit of the whole. Late fusion: no fit, only a
+search for weights on validation.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from lightning_fabric import Fabric
+from torch import nn
+
+from ferfusion.data.cache import ImageStore
+from ferfusion.data.loading import Loader, index_labels
+from ferfusion.data.splits import Part, Split
+from ferfusion.evaluation.collect import collect
+from ferfusion.evaluation.predictions import Predictions
+from ferfusion.modality import Modality
+from ferfusion.models.backbones import NO_WEIGHTS, Backbone
+from ferfusion.models.blueprint import Blueprint, assemble
+from ferfusion.models.checkpoint import TENSORS, read_tensors, restore
+from ferfusion.models.late_fusion import LateFusionModel, mix_probs
+from ferfusion.preprocessing import Preprocessing
+from ferfusion.training.loop import Epoch, History, fit, seed_for
+from ferfusion.training.recipe import Hardware, Recipe
+from ferfusion.training.weight_search import FusionWeights, search_weights
+
+Steps = Literal[1, 3]
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What all trainings of one seed share.
+
+    Attributes:
+        fabric: Launched.
+        hardware: What it runs on, settled.
+        store: Decoded pictures of every modality in use.
+        labels: Class names in the order of the logits.
+        split: Which samples train, choose and test.
+        backbone: Of every trunk.
+        weights: The trunks' first weights: `imagenet`, `none`, or a file.
+        recipe: How to train.
+    """
+
+    fabric: Fabric
+    hardware: Hardware
+    store: ImageStore
+    labels: tuple[str, ...]
+    split: Split
+    backbone: Backbone
+    weights: str
+    recipe: Recipe
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the backbone's weights expect of pictures."""
+        modalities = tuple(self.store.pictures)
+        return Preprocessing(
+            size_px=self.store.size_px,
+            mean=dict.fromkeys(modalities, self.backbone.mean),
+            std=dict.fromkeys(modalities, self.backbone.std),
+        )
+
+    def rows(self, part: Part) -> Int[np.ndarray, " rows"]:
+        """Where the samples of a part lie in the store."""
+        place = {sample.id: row for row, sample in enumerate(self.store.samples)}
+        return np.array([place[i] for i in self.split.parts[part] if i in place], dtype=np.int64)
+
+    def loader(self, part: Part, modalities: tuple[Modality, ...]) -> Loader:
+        """Gives the samples of a part: augmented for training, as they are otherwise."""
+        rows = self.rows(part)
+        expressions = [self.store.samples[row].expression for row in rows]
+        is_train = part == "train"
+        return Loader(
+            store=self.store,
+            rows=rows,
+            labels=index_labels(self.labels, expressions),
+            modalities=modalities,
+            batch_size=self.recipe.batch_size if is_train else EVALUATION_BATCH,
+            policy=self.recipe.augmentation if is_train else "none",
+            seed=self.recipe.seed,
+        )
+
+    def predict(self, model: nn.Module, modalities: tuple[Modality, ...], part: Part) -> Predictions:
+        """Asks a model about the validation or test samples."""
+        loader = self.loader(part, modalities)
+        return collect(model, loader, self.preprocessing, self.labels, self.fabric.device)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished model and what it says of validation and test.
+
+    Attributes:
+        model: With the weights of its best epoch.
+        blueprint: What it is made of.
+        history: Of its own fit; None for late fusion, which has none.
+        weights: Late fusion's; None for the others.
+        val: Predictions that chose the epoch, and may choose more.
+        test: Predictions that nothing was chosen by.
+    """
+
+    model: nn.Module
+    blueprint: Blueprint
+    history: History | None
+    weights: FusionWeights | None
+    val: Predictions
+    test: Predictions
+
+
+OnEpoch = Callable[[Epoch], None]
+
+
+def fit_single(
+    lab: Lab, modality: Modality, folder: Path, on_epoch: OnEpoch | None = None
+) -> Trained:
+    """Trains one modality's model.
+
+    Args:
+        lab: What all trainings share.
+        modality: Which.
+        folder: Keeps the state of an unfinished training.
+        on_epoch: Told of each epoch.
+
+    Source:
+        Naseem et al. 2024, Figs 3 to 5.
+    """
+    blueprint = Blueprint(
+        "single", lab.backbone.name, (modality,), lab.labels, dropout=lab.recipe.dropout
+    )
+    torch.manual_seed(seed_for(lab.recipe.seed, "single", modality))
+    model = assemble(blueprint, lab.weights)
+    return _fit(lab, model, blueprint, folder, on_epoch, has_trained_trunks=lab.weights != NO_WEIGHTS)
+
+
+def fit_early(
+    lab: Lab,
+    modalities: tuple[Modality, ...],
+    steps: Steps,
+    folder: Path,
+    singles: Mapping[Modality, Path],
+    on_epoch: OnEpoch | None = None,
+) -> Trained:
+    """Trains a model that joins the features of several modalities.
+
+    Args:
+        lab: What all trainings share.
+        modalities: Two or three.
+        steps: 1 starts from the trunks' first weights, 3 from the trained single models. (The
+            paper's name: with three modalities the 3-step way has four trainings.)
+        folder: Keeps the state of an unfinished training.
+        singles: Folders of the trained single models; only 3-step needs them.
+        on_epoch: Told of each epoch.
+
+    Source:
+        Naseem et al. 2024, Fig. 6. All weights are trained in the last step, as in the authors'
+        code; `frozen="backbone"` trains the head alone, as one sentence of the paper's
+        introduction reads.
+    """
+    blueprint = Blueprint("early", lab.backbone.name, modalities, lab.labels)
+    torch.manual_seed(seed_for(lab.recipe.seed, "early", *modalities))
+    model = assemble(blueprint, lab.weights if steps == 1 else NO_WEIGHTS)
+    if steps == 3:
+        for modality in modalities:
+            path = singles[modality] / TENSORS
+            prefix = f"trunks.{modality}."
+            tensors = {
+                name.removeprefix(prefix): tensor
+                for name, tensor in read_tensors(path).items()
+                if name.startswith(prefix)
+            }
+            restore(model.get_submodule(prefix.removesuffix(".")), tensors, path)
+    has_trained_trunks = steps == 3 or lab.weights != NO_WEIGHTS
+    return _fit(lab, model, blueprint, folder, on_epoch, has_trained_trunks, str(steps))
+
+
+def mix_late(
+    lab: Lab,
+    singles: Mapping[Modality, nn.Module],
+    val: Mapping[Modality, Predictions],
+    test: Mapping[Modality, Predictions],
+) -> Trained:
+    """Mixes trained single models; the weights come from validation predictions alone.
+
+    Args:
+        lab: What all trainings share.
+        singles: The trained models.
+        val: What they say of validation, rows aligned.
+        test: What they say of test, rows aligned.
+
+    Source:
+        Naseem et al. 2024, section III-B.
+    """
+    (first, *others) = val.values()
+    if any(other.sample_ids != first.sample_ids for other in others):
+        raise ValueError("the single models' predictions are of different samples")
+    weights = search_weights({m: p.probs for m, p in val.items()}, first.labels)
+    blueprint = Blueprint(
+        "late",
+        lab.backbone.name,
+        tuple(singles),
+        lab.labels,
+        dropout=lab.recipe.dropout,
+        mixture=weights.weights,
+    )
+
+    def mix(of: Mapping[Modality, Predictions]) -> Predictions:
+        probs = mix_probs({m: p.probs for m, p in of.items()}, weights.weights)
+        return replace(next(iter(of.values())), probs=probs)
+
+    model = LateFusionModel(singles, weights.weights).eval()
+    return Trained(model, blueprint, None, weights, mix(val), mix(test))
+
+
+def _fit(
+    lab: Lab,
+    model: nn.Module,
+    blueprint: Blueprint,
+    folder: Path,
+    on_epoch: OnEpoch | None,
+    has_trained_trunks: bool,
+    *start: str,
+) -> Trained:
+    recipe = lab.recipe
+    if not has_trained_trunks:
+        # Random trunks learn at the head's rate.
+        recipe = replace(recipe, backbone_learning_rate=recipe.learning_rate)
+    decisive = {
+        "blueprint": blueprint.to_json(),
+        "preprocessing": lab.preprocessing.to_json(),
+        "recipe": asdict(recipe),
+        "weights": lab.weights,
+        "start": start,
+        "data": lab.store.fingerprint,
+        "split": lab.split.checksum,
+        "hardware": asdict(lab.hardware),
+    }
+    history = fit(
+        lab.fabric,
+        model,
+        lab.loader("train", blueprint.modalities),
+        lab.loader("val", blueprint.modalities),
+        lab.preprocessing,
+        recipe,
+        state_folder=folder,
+        identity=hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest(),
+        on_epoch=on_epoch,
+    )
+    return Trained(
+        model,
+        blueprint,
+        history,
+        None,
+        lab.predict(model, blueprint.modalities, "val"),
+        lab.predict(model, blueprint.modalities, "test"),
+    )

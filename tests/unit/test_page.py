@@ -1,0 +1,330 @@
+import dataclasses
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ferfusion.evaluation.predictions import Predictions
+from ferfusion.evaluation.statistics import PairedTest
+from ferfusion.expression import VIRI
+from ferfusion.modality import Modality
+from ferfusion.reporting.page import make_confusion_tables, write_headline, write_report
+from ferfusion.reporting.record import Fusion, make_record
+from ferfusion.reporting.summary import (
+    DataFacts,
+    Epoch,
+    RunReport,
+    Skipped,
+    SplitFacts,
+    StageHistory,
+    StudySummary,
+)
+from ferfusion.reporting.tables import compare_models, make_rows
+
+V, I, M = Modality.VISIBLE, Modality.INFRARED, Modality.MSX  # noqa: E741
+MODELS: list[tuple[str, tuple[Modality, ...], Fusion, int | None, float, float | None]] = [
+    ("visible", (V,), "single", None, 0.81, 0.8111),
+    ("infrared", (I,), "single", None, 0.50, 0.5),
+    ("msx", (M,), "single", None, 0.74, 0.7444),
+    ("early-1-visible-infrared", (V, I), "early", 1, 0.83, 0.8333),
+    ("early-1-visible-msx", (V, M), "early", 1, 0.86, 0.8556),
+    ("early-1-visible-infrared-msx", (V, I, M), "early", 1, 0.90, 0.8667),
+    ("early-3-visible-infrared", (V, I), "early", 3, 0.87, 0.8444),
+    ("early-3-visible-msx", (V, M), "early", 3, 0.88, 0.8778),
+    ("early-3-visible-infrared-msx", (V, I, M), "early", 3, 0.94, 0.8667),
+    ("late-visible-infrared", (V, I), "late", None, 0.83, 0.8222),
+    ("late-visible-msx", (V, M), "late", None, 0.84, 0.8333),
+    ("late-visible-infrared-msx", (V, I, M), "late", None, 0.88, 0.8444),
+]
+N_TEST, N_VAL = 90, 83
+
+
+def make_predictions(accuracy: float, seed: int, luck: np.random.Generator) -> Predictions:
+    labels = np.repeat(np.arange(5), N_TEST // 5)
+    # How hard a face is belongs to the face: every model of this seed meets the same ones.
+    hard = np.random.default_rng(seed).random(N_TEST)
+    difficulty = 0.6 * hard + 0.4 * luck.random(N_TEST)
+    right = difficulty < np.quantile(difficulty, accuracy - 0.02 * luck.random())
+    likely = np.where(right, labels, (labels + luck.choice([1, 2, 4], N_TEST)) % 5)
+    probs = luck.dirichlet(np.full(5, 0.3), N_TEST) * 0.4
+    probs[np.arange(N_TEST), likely] += 0.6
+    people = np.random.default_rng(seed + 50).permutation(110)[: N_TEST // 5]
+    return Predictions(
+        sample_ids=tuple(f"{people[i % 18]:03d}-{VIRI[k]}" for i, k in enumerate(labels)),
+        subjects=tuple(f"person {people[i % 18]:03d}" for i in range(N_TEST)),
+        classes=VIRI,
+        labels=labels,
+        probs=probs,
+    )
+
+
+def make_stage(name: str, accuracy: float, luck: np.random.Generator) -> StageHistory:
+    n = int(luck.integers(16, 22))
+    epochs = tuple(
+        Epoch(
+            epoch=e,
+            train_loss=1.6 * math.exp(-e / 5) + 0.05 * luck.random(),
+            val_loss=0.55 + 1.1 * math.exp(-e / 3) + 0.08 * luck.random() + 0.006 * e,
+            val_accuracy=accuracy - 0.5 * math.exp(-e / 3) + 0.03 * luck.standard_normal(),
+            learning_rate=1e-3,
+        )
+        for e in range(1, n + 1)
+    )
+    return StageHistory(name, epochs, max(epochs, key=lambda e: e.val_accuracy).epoch)
+
+
+def make_run(index: int, seed: int) -> RunReport:
+    model, modalities, fusion, steps, accuracy, paper = MODELS[index]
+    luck = np.random.default_rng([seed, index])
+    predictions = make_predictions(accuracy, seed, luck)
+    names = {"single": [str(modalities[0])], "early": ["fusion"], "late": []}[fusion]
+    if steps == 3:
+        names = [*map(str, modalities), *names]
+    return RunReport(
+        record=make_record(
+            predictions,
+            model=model,
+            modalities=modalities,
+            fusion=fusion,
+            steps=steps,
+            backbone="resnet18",
+            split="subject",
+            seed=seed,
+            parameters=11_309_125 * len(modalities),
+            seconds=140.0 * len(modalities) * (steps or 1),
+            paper_accuracy=paper,
+        ),
+        predictions=predictions,
+        stages=tuple(make_stage(name, accuracy, luck) for name in names),
+        val_correct=round(accuracy * N_VAL) + seed,
+        val_n=N_VAL,
+        late_weights=dict(zip(map(str, modalities), (0.5, 0.2, 0.3), strict=False))
+        if fusion == "late"
+        else None,
+    )
+
+
+def make_split(seed: int, shared: tuple[str, ...] = ()) -> SplitFacts:
+    return SplitFacts(
+        kind="subject",
+        seed=seed,
+        checksum="9f2c0b1d7a6e5f4c3b2a19087f6e5d4c",
+        counts={
+            "train": dict(zip(VIRI, (77, 79, 79, 79, 79), strict=True)),
+            "val": dict(zip(VIRI, (16, 17, 17, 17, 16), strict=True)),
+            "test": dict.fromkeys(VIRI, 18),
+        },
+        subjects={"train": 76, "val": 16, "test": 18},
+        shared_subjects=shared,
+    )
+
+
+def make_study(seeds: tuple[int, ...] = (0, 1)) -> StudySummary:
+    return StudySummary(
+        title="Visible, infrared and MSX faces: the paper's comparison",
+        data=DataFacts(
+            root_name="viri_standin",
+            reader="VIRI as published",
+            pairing="Pictures of one sample have the same file name in every modality's folder.",
+            subjects_from="the subject column of subjects.csv",
+            class_counts=dict(zip(VIRI, (111, 114, 114, 114, 113), strict=True)),
+            n_subjects=110,
+            modalities=("visible", "infrared", "msx"),
+            n_leftovers=3,
+            note="Stand-in data: the infrared is simulated, so these accuracies say nothing "
+            "about real infrared.",
+        ),
+        splits=tuple(make_split(seed) for seed in seeds),
+        runs=tuple(make_run(i, seed) for seed in seeds for i in range(len(MODELS))),
+        recipe={
+            "backbone": "resnet18, ImageNet weights",
+            "optimiser": "AdamW, learning rate 0.001, weight decay 0.01",
+            "schedule": "ReduceLROnPlateau, patience 3",
+            "epochs": "at most 40, batch 32",
+            "augmentation": "own set: flip, rotation, zoom, light",
+        },
+        versions={"ferfusion": "0.1.0, commit 3f2a9c1", "torch": "2.9.0", "machine": "2 CPU cores"},
+        command="ferfusion study data/viri_standin --split subject --seed 0,1 --out study",
+    )
+
+
+class Reader(HTMLParser):
+    """Collects what a page says and what it would fetch; checks that tags are closed."""
+
+    VOID = frozenset({"meta", "col", "br", "link", "img"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.fetched: list[str] = []
+        self.ids: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "xlink:href", "data") and not (value or "").startswith("#"):
+                self.fetched.append(f"{tag} {value}")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def render(study: StudySummary, tmp_path: Path) -> tuple[str, Reader]:
+    path = tmp_path / "report.html"
+    write_report(study, path)
+    html = path.read_text(encoding="utf-8")
+    return html, Reader(html)
+
+
+def test_the_page_of_a_whole_study(tmp_path: Path):
+    study = make_study()
+    html, page = render(study, tmp_path)
+    assert page.open == []
+    assert page.fetched == []
+    assert "<script" not in html
+    assert "@import" not in html
+    assert "url(http" not in html
+    for row in make_rows(study.runs):
+        assert row.proportion in page.text
+        assert row.each_seed in page.text
+    for said in (
+        "Stand-in data: the infrared is simulated",
+        "Paper: VIRI, split by image; not the same data",
+        "Split of seed 1",
+        "One image of 90 is 1.1 percentage points",
+        study.command,
+        "9f2c0b1d7a6e5f4c",
+        "early, 3-step",
+    ):
+        assert said in page.text, said
+    assert html.count('class="confusion"') == 12
+    assert html.count("Learning curves of") == 9
+    assert "more than one part of the split" not in page.text
+    assert "planned" not in page.text
+    assert len(html) < 1_500_000
+
+
+def test_the_same_study_gives_the_same_page(tmp_path: Path):
+    assert render(make_study((0,)), tmp_path)[0] == render(make_study((0,)), tmp_path)[0]
+
+
+def test_one_seed_shows_wilson_and_no_pooling(tmp_path: Path):
+    study = make_study((0,))
+    html, page = render(study, tmp_path)
+    assert "Wilson's score interval" in page.text
+    assert "each seed" not in page.text
+    assert "late-visible" not in html
+
+
+def test_people_in_two_parts_are_said_in_red(tmp_path: Path):
+    study = make_study((0,))
+    shared = dataclasses.replace(
+        study, splits=(make_split(0, shared=("person 003", "person 007 <b>")),)
+    )
+    html, page = render(shared, tmp_path)
+    assert "2 people are in more than one part of the split" in page.text
+    assert '<div class="box warning"' in html
+    assert "person 007 &lt;b&gt;" in html
+
+
+def test_missing_models_are_said_and_nothing_is_invented(tmp_path: Path):
+    study = make_study((0,))
+    runs = tuple(
+        dataclasses.replace(
+            run, stages=(), record=dataclasses.replace(run.record, paper_accuracy=None)
+        )
+        for run in study.runs[:1]
+    )
+    bare = dataclasses.replace(
+        study,
+        runs=runs,
+        data=dataclasses.replace(study.data, note=None, subjects_from=None, n_subjects=0),
+        splits=(),
+        skipped=(Skipped("infrared", 0, "The training was stopped."),),
+    )
+    html, page = render(bare, tmp_path)
+    assert page.open == []
+    assert "1 planned model is missing" in page.text
+    assert "The training was stopped." in page.text
+    assert "diamond" not in page.text
+    assert "Is one model better than another?" not in page.text
+    assert "How training went" not in page.text
+    assert "nobody is named" in page.text
+    assert "Learning curves of" not in html
+    with pytest.raises(ValueError, match="nothing to report"):
+        write_report(dataclasses.replace(study, runs=()), tmp_path / "none.html")
+
+
+def test_no_id_occurs_twice_with_different_meaning(tmp_path: Path):
+    html, _ = render(make_study((0,)), tmp_path)
+    meanings: dict[str, str] = {}
+    for name, body in re.findall(
+        r'<(?:path|clipPath) id="([^"]+)"(.*?)(?:/>|</clipPath>)', html, re.S
+    ):
+        assert meanings.setdefault(name, body) == body
+
+
+def test_confusion_tables_add_up_the_seeds():
+    runs = [make_run(0, 0), make_run(0, 1)]
+    (table,) = make_confusion_tables(runs)
+    assert table.counts.sum() == 2 * N_TEST
+    assert table.counts.trace() == sum(run.record.correct for run in runs)
+    np.testing.assert_allclose(table.rates.sum(axis=1), 1)
+
+
+def test_the_headline_says_what_the_test_supports():
+    single, fused, other = make_run(0, 0), make_run(9, 0), make_run(3, 0)
+    fused = dataclasses.replace(fused, predictions=single.predictions)
+    other = dataclasses.replace(other, predictions=single.predictions)
+    runs = (single, fused, other)
+    rows, comparisons = make_rows(runs), compare_models(runs)
+    said = write_headline(rows, comparisons)
+    assert "Fusion is not shown to differ from the best single model" in said.finding
+    assert "adjusted p = 1.000" in said.support
+    assert "Of 2 fused models, none is shown to be better" in said.support
+
+    ahead = PairedTest(n=90, only_a=9, only_b=1, p_value=0.01)
+    said = write_headline(
+        rows, [dataclasses.replace(c, test=ahead, adjusted_p=0.02) for c in comparisons]
+    )
+    assert "Fusion is better than the best single model: visible + infrared (" in said.finding
+    assert "+8.9 points, adjusted p = 0.020" in said.support
+    assert "Of 2 fused models, 2 are shown to be better" in said.support
+    behind = dataclasses.replace(ahead, only_a=1, only_b=9)
+    said = write_headline(
+        rows, [dataclasses.replace(c, test=behind, adjusted_p=0.0001) for c in comparisons]
+    )
+    assert "Fusion is worse" in said.finding
+    assert "adjusted p < 0.001" in said.support
+    assert "no test compares them" in write_headline(rows, ()).support
+
+
+def test_the_headline_of_half_a_study():
+    single, fused = (make_run(0, 0),), (make_run(9, 0),)
+    said = write_headline(make_rows(single), ())
+    assert said.finding.startswith("visible gets ")
+    assert "No fused model was trained" in said.support
+    said = write_headline(make_rows(fused), ())
+    assert said.finding.startswith("visible + infrared (late) gets ")
+    assert "No single model was trained" in said.support
