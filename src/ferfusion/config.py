@@ -21,13 +21,13 @@ _RECIPE = Recipe()
 
 
 def _option(
-    default: Any,  # noqa: ANN401
+    default: Any,
     comment: str,
     *,
     choices: Sequence[str] = (),
     least: float | None = None,
     most: float | None = None,
-) -> Any:  # noqa: ANN401
+) -> Any:
     about = {"comment": comment, "choices": tuple(choices), "least": least, "most": most}
     if isinstance(default, tuple):
         return field(default_factory=lambda: default, metadata=about)
@@ -49,7 +49,9 @@ class Settings:
     subject_pattern: str = _option(
         "", "Regular expression that finds the subject in a sample's path, e.g. '(s\\d+)_'."
     )
-    size: int = _option(224, "Side of the square pictures a model sees, in pixels.", least=32, most=1024)
+    size: int = _option(
+        224, "Side of the square pictures a model sees, in pixels.", least=32, most=1024
+    )
     cache: str = _option("", "Folder for decoded pictures; empty: ~/.cache/ferfusion.")
     note: str = _option("", "A sentence about the data, shown beside every number of the page.")
     # Model
@@ -79,14 +81,18 @@ class Settings:
         "First weights of the trunks: imagenet (fetched from their hub), none (random), or "
         "BACKBONE=FILE (.safetensors or .pth).",
     )
-    dropout: float = _option(_RECIPE.dropout, "Factor on the paper's dropout rates.", least=0, most=1)
+    dropout: float = _option(
+        _RECIPE.dropout, "Factor on the paper's dropout rates.", least=0, most=1
+    )
     # Training
     seed: tuple[int, ...] = _option(
         (0,), "Seed of split, first weights, order and augmentation; `study` takes several: 0,1,2."
     )
     epochs: int = _option(_RECIPE.epochs, "Passes over the training pictures.", least=1)
     batch_size: int = _option(_RECIPE.batch_size, "Samples a step.", least=2)
-    optimiser: str = _option(_RECIPE.optimiser, "How weights move.", choices=("adamw", "adam", "sgd"))
+    optimiser: str = _option(
+        _RECIPE.optimiser, "How weights move.", choices=("adamw", "adam", "sgd")
+    )
     learning_rate: float = _option(_RECIPE.learning_rate, "Peak rate of the head.", least=0)
     backbone_learning_rate: float = _option(
         _RECIPE.backbone_learning_rate,
@@ -102,7 +108,8 @@ class Settings:
     label_smoothing: float = _option(_RECIPE.label_smoothing, "Of the loss.", least=0, most=0.9)
     head_epochs: int = _option(
         _RECIPE.head_epochs,
-        "Passes over cached features that train the head alone, before everything is trained.",
+        "Passes over features computed once, training the head of pretrained trunks before all is "
+        "trained.",
         least=0,
     )
     augmentation: str = _option(
@@ -117,7 +124,7 @@ class Settings:
         choices=("none", "backbone"),
     )
     frozen_norms: bool = _option(
-        _RECIPE.frozen_norms, "Keep the pretrained statistics of the trunks' batch norms."
+        _RECIPE.frozen_norms, "Keep the batch norms' statistics of pretrained trunks."
     )
     # Machine
     device: str = _option("auto", "auto, cpu, cuda, mps, or another that Lightning Fabric knows.")
@@ -168,13 +175,18 @@ def resolve(given: Mapping[str, Any], config: Path | None = None) -> Settings:
     return Settings(**{name: _check(name, value) for name, value in merged.items()})
 
 
-def _check(name: str, value: Any) -> Any:  # noqa: ANN401
+def _check(name: str, value: Any) -> Any:
     about, wanted = OPTIONS[name].metadata, _TYPES[name]
     shown = "--" + name.replace("_", "-")
     if typing.get_origin(wanted) is tuple:
         item = typing.get_args(wanted)[0]
         pieces = value if isinstance(value, list | tuple) else [value]
-        words = [w.strip() for p in pieces for w in (p.split(",") if isinstance(p, str) else [p]) if w != ""]
+        words = [
+            w.strip()
+            for p in pieces
+            for w in (p.split(",") if isinstance(p, str) else [p])
+            if w != ""
+        ]
         if not words:
             raise ConfigError(f"{shown} needs at least one value. {about['comment']}")
         return tuple(_convert(shown, w, item) for w in words)
@@ -188,7 +200,7 @@ def _check(name: str, value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-def _convert(shown: str, value: Any, wanted: type) -> Any:  # noqa: ANN401
+def _convert(shown: str, value: Any, wanted: type) -> Any:
     if wanted is bool and isinstance(value, bool):
         return value
     try:

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ferfusion.atomic import write_text
 from ferfusion.errors import ResultsError
 from ferfusion.evaluation.predictions import (
     Predictions,
     read_predictions,
     write_predictions,
-    write_text_atomically,
 )
 
 
@@ -109,6 +109,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path):
     path = tmp_path / "results.csv"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
-        write_text_atomically("half of it \udc80", path)
+        write_text(path, "half of it \udc80")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["results.csv"]

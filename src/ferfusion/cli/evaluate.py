@@ -1,7 +1,6 @@
 """`ferfusion evaluate`: a trained model on any data of the same classes."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +92,9 @@ def _choose_samples(run: Path, ids: set[str], part: str) -> set[str]:
             say("Careful: most of these samples were trained on, which flatters the model.")
         return ids
     if split is None:
-        raise ConfigError(f"--part {part} needs the data that the run was trained on; this is other.")
+        raise ConfigError(
+            f"--part {part} needs the data that the run was trained on; this is other."
+        )
     return set(split.parts[part]) & ids  # pyright: ignore[reportArgumentType]
 
 
@@ -113,7 +114,9 @@ def _print_scores(predictions: Predictions) -> None:
     classes = predictions.classes
     scores = summarise(predictions.labels, predictions.predicted, len(classes))
     console = Console(highlight=False)
-    console.print(f"\n[bold]{format_proportion(scores.correct, scores.n)}[/bold] (95 % Wilson interval)")
+    console.print(
+        f"\n[bold]{format_proportion(scores.correct, scores.n)}[/bold] (95 % Wilson interval)"
+    )
     console.print(
         f"macro precision {scores.macro_precision:.3f}, recall {scores.macro_recall:.3f}, "
         f"F1 {scores.macro_f1:.3f}\n"

@@ -44,7 +44,9 @@ def app() -> None:
 
 
 @app.command()
-@click.option("--out", type=FOLDER, default=Path("ferfusion-demo"), show_default=True, metavar="DIR")
+@click.option(
+    "--out", type=FOLDER, default=Path("ferfusion-demo"), show_default=True, metavar="DIR"
+)
 def demo(out: Path) -> None:
     """Draw synthetic faces, train the whole comparison on them, write a page (about 4 minutes)."""
     from ferfusion.cli.demo import run_demo
@@ -54,7 +56,9 @@ def demo(out: Path) -> None:
 
 @app.command()
 @click.argument("data", type=FOLDER)
-@click.option("--out", type=FOLDER, metavar="DIR", help="Folder for the sheets; default: ferfusion-inspect.")
+@click.option(
+    "--out", type=FOLDER, metavar="DIR", help="Folder for the sheets; default: ferfusion-inspect."
+)
 @settings_options("subject_pattern", "size", "seed", "augmentation")
 def inspect(settings: Settings, data: Path, out: Path | None) -> None:
     """Say what is understood of DATA, what is wrong with it, and draw contact sheets.
@@ -143,7 +147,9 @@ def main() -> None:
         click.echo(click.style("Error: ", fg="red") + str(error), err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nStopped. Nothing that was finished is lost; run the same line to go on.", err=True)
+        click.echo(
+            "\nStopped. Nothing that was finished is lost; run the same line to go on.", err=True
+        )
         sys.exit(130)
 
 

@@ -38,7 +38,7 @@ def settings_options(*names: str) -> Callable[[Callable[..., None]], Callable[..
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def run(config: Path | None, **values: Any) -> None:  # noqa: ANN401
+        def run(config: Path | None, **values: Any) -> None:
             given = {k: values.pop(k) for k in names if values.get(k) is not None}
             rest = {k: v for k, v in values.items() if k not in names}
             command(settings=resolve(given, config), **rest)

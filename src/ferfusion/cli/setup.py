@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ferfusion.atomic import write_text
 from ferfusion.config import Settings, render
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
@@ -85,7 +86,7 @@ def _find_weights(settings: Settings) -> str:
 
 def save_config(settings: Settings, out: Path) -> None:
     """Keeps the resolved options beside the results, for --config."""
-    (out / "config.toml").write_text(render(settings), encoding="utf-8")
+    write_text(out / "config.toml", render(settings))
 
 
 def is_main_process() -> bool:

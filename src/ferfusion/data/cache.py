@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from ferfusion.atomic import replacing
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import BrokenFilesError, ImageError
 from ferfusion.imaging.files import read_image
@@ -82,7 +83,11 @@ def decode_all(
     done = 0
     for modality in modalities:
         if not paths[modality].exists():
-            done = _decode(files[modality], paths[modality], size_px, broken, done, total, advance)
+            try:
+                _decode(files[modality], paths[modality], size_px, done, total, advance)
+            except BrokenFilesError as error:
+                broken.extend(error.sentences)
+            done += len(files[modality])
     if broken:
         raise BrokenFilesError(broken)
     pictures = {m: np.load(paths[m], mmap_mode="r") for m in modalities}
@@ -93,38 +98,32 @@ def _decode(
     files: Sequence[ImageFile],
     path: Path,
     size_px: int,
-    broken: list[str],
     done: int,
     total: int,
     advance: Advance | None,
-) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.stem}.{os.getpid()}.part")
+) -> None:
     shape = (len(files), size_px, size_px, 3)
-    store = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+    with replacing(path) as part:
+        store = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
 
-    def decode(row: int) -> str | None:
-        try:
-            store[row] = resize(read_image(files[row]), size_px)
-        except ImageError as error:
-            return str(error)
-        return None
+        def decode(row: int) -> str | None:
+            try:
+                store[row] = resize(read_image(files[row]), size_px)
+            except ImageError as error:
+                return str(error)
+            return None
 
-    try:
         # Decoding and resizing let go of the interpreter lock, so threads are enough.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for sentence in pool.map(decode, range(len(files))):
+            broken: list[str] = []
+            for now, sentence in enumerate(pool.map(decode, range(len(files))), start=done + 1):
                 if sentence is not None:
                     broken.append(sentence)
-                done += 1
                 if advance is not None:
-                    advance(done, total)
+                    advance(now, total)
+        if broken:
+            raise BrokenFilesError(broken)
         store.flush()
-        if not broken:
-            unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return done
 
 
 def resize(

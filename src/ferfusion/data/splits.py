@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from ferfusion.atomic import write_text
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import SplitError
 
@@ -140,11 +142,12 @@ def draw_subject_split(
 
 def write_split(split: Split, path: Path) -> None:
     """Writes a split as a CSV of sample_id and part, with its checksum in a first comment line."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        stream.write(f"# kind={split.kind} seed={split.seed} checksum={split.checksum}\n")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("sample_id", "part"))
-        writer.writerows((i, part) for part in PARTS for i in split.parts[part])
+    text = io.StringIO()
+    text.write(f"# kind={split.kind} seed={split.seed} checksum={split.checksum}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("sample_id", "part"))
+    writer.writerows((i, part) for part in PARTS for i in split.parts[part])
+    write_text(path, text.getvalue())
 
 
 def read_split(path: Path) -> Split:

@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ferfusion.errors import ConfigError, ResultsError, unknown_name
-from ferfusion.expression import VIRI, canonical_expression
+from ferfusion.expression import VIRI
 from ferfusion.imaging.face_canvas import Pose
 from ferfusion.imaging.face_drawing import paint_face
 from ferfusion.imaging.face_geometry import shape_face
 from ferfusion.imaging.face_hair import shape_hair
 from ferfusion.imaging.face_identity import Identity, draw_identity
-from ferfusion.imaging.face_light import LIGHTS, Light, light_picture
+from ferfusion.imaging.face_light import LIGHTS, light_picture
 from ferfusion.imaging.face_muscles import draw_muscles
 from ferfusion.imaging.face_temperature import paint_temperature
 from ferfusion.imaging.msx import blend_msx
@@ -30,7 +30,8 @@ _FOLDERS = {"angry": "Angry", "happy": "Happy", "neutral": "Neutral", "sad": "Sa
             "surprised": "Surprise"}  # fmt: skip
 _PARAMETERS = "synthetic.json"
 _VERSION = 1  # raise when the same parameters give other pictures
-_LIGHT_SHARES = {"even": 0.40, "dim": 0.35, "side": 0.25}
+_LIGHT_SHARES = (0.40, 0.35, 0.25)  # of LIGHTS: even, dim, side
+_SUFFIXES = ("Vis", "Ir", "MSX")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def draw_sample(
     identity: Identity,
     expression: str,
     *,
-    light: Light,
+    light: str,
     intensity: float,
     seed: int,
     size_px: int = 128,
@@ -57,7 +58,7 @@ def draw_sample(
     Args:
         identity: Who; see `draw_identity`.
         expression: One of `ferfusion.expression.VIRI`.
-        light: What falls on the visible picture; the thermal camera doesn't notice it.
+        light: "even", "dim" or "side": what falls on the visible picture; the thermal camera doesn't notice it.
         intensity: From 0 (not shown) to 1 (in full); below about 0.4 it is hard to name.
         seed: Draws pose, variant, background and noise.
         size_px: Side of the pictures.
@@ -71,18 +72,20 @@ def draw_sample(
     muscles = draw_muscles(expression, intensity, rng)
     yaw = float(rng.normal(0.0, 0.045))
     pose = Pose(
-        scale=float(0.255 * rng.uniform(0.94, 1.05)),
-        tilt_deg=float(rng.normal(0.0, 4.0)),
+        scale=float(0.262 * rng.uniform(0.95, 1.03)),
+        tilt_deg=float(rng.normal(0.0, 3.2)),
         x=float(0.5 + rng.normal(0.0, 0.015)),
-        y=float(0.505 + rng.normal(0.0, 0.012)),
+        y=float(0.50 + rng.normal(0.0, 0.012)),
     )
-    shape = shape_face(identity, muscles, yaw)
-    hair = shape_hair(identity, shape.chin_y)
-    painted = paint_face(identity, shape, hair, muscles, pose, yaw, size_px, rng)
+    face = shape_face(identity, muscles, yaw)
+    hair = shape_hair(identity, face.chin_y)
+    painted = paint_face(face, hair, pose, size_px, rng)
     visible = light_picture(painted, light, pose, rng)
-    temperature_c = paint_temperature(identity, shape, hair, muscles, pose, yaw, size_px, rng)
-    low_c, high_c = np.percentile(temperature_c, (2.0, 99.7))
-    infrared = colourise(temperature_c, float(low_c) - 0.5, float(high_c) + 0.3)
+    temperature_c = paint_temperature(face, hair, pose, size_px, rng)
+    coldest, warmest = np.percentile(temperature_c, (5.0, 99.8))
+    # The room is black and faces use most of the palette, as when the span is set for people.
+    low_c = coldest + 0.14 * (warmest - coldest)
+    infrared = colourise(temperature_c, float(low_c), float(warmest) + 0.7)
     msx = blend_msx(visible, infrared, sigma_px=0.02 * size_px, gain=0.8)
     return DrawnSample(visible, temperature_c, infrared, msx)
 
@@ -144,12 +147,17 @@ def _check_same(folder: Path, parameters: dict[str, Any]) -> None:
             found = json.loads((folder / _PARAMETERS).read_text(encoding="utf-8"))
         except ValueError:
             found = None
+    pictures = parameters["subjects"] * parameters["per_expression"] * len(VIRI) * len(_SUFFIXES)
     if found != parameters:
         what = "something else" if found is None else f"a drawn data set made with {found}"
-        raise ResultsError(
-            f"The drawn faces can't be written to '{folder}': it already holds {what}. "
-            "Choose another folder, or remove this one if you don't need it."
-        )
+    elif len(list(folder.glob("VIRI-*/*.png"))) != pictures:
+        what = f"this data set with pictures added or missing ({pictures} were drawn)"
+    else:
+        return
+    raise ResultsError(
+        f"The drawn faces can't be written to '{folder}': it already holds {what}. "
+        "Choose another folder, or remove this one if you don't need it."
+    )
 
 
 def _write(
@@ -159,7 +167,7 @@ def _write(
     rows = []
     total = subjects * takes * len(VIRI)
     for label in VIRI:
-        for kind in ("Vis", "Ir", "MSX"):
+        for kind in _SUFFIXES:
             (folder / f"VIRI-{_FOLDERS[label]}-{kind}").mkdir()
     for subject in range(subjects):
         identity = draw_identity(_derived_seed(seed, subject))
@@ -167,14 +175,14 @@ def _write(
             for take in range(takes):
                 drawn_seed = _derived_seed(seed, subject, number, take)
                 rng = np.random.default_rng([drawn_seed, 1])
-                light = str(rng.choice(list(_LIGHT_SHARES), p=list(_LIGHT_SHARES.values())))
+                light = LIGHTS[int(rng.choice(len(LIGHTS), p=_LIGHT_SHARES))]
                 sample = draw_sample(
-                    identity, label, light=light, intensity=float(rng.uniform(0.5, 1.05)),
+                    identity, label, light=light, intensity=float(rng.uniform(0.6, 1.1)),
                     seed=drawn_seed, size_px=parameters["size_px"],
                 )  # fmt: skip
                 stem = f"{label}_{subject * takes + take + 1:03d}"
-                for kind, pixels in (("Vis", sample.visible), ("Ir", sample.infrared),
-                                     ("MSX", sample.msx)):  # fmt: skip
+                pictures = (sample.visible, sample.infrared, sample.msx)
+                for kind, pixels in zip(_SUFFIXES, pictures, strict=True):
                     _save(folder / f"VIRI-{_FOLDERS[label]}-{kind}" / f"{stem}.png", pixels)
                 rows.append({"stem": stem, "subject": f"drawn{subject + 1:03d}",
                              "expression": label, "visible_light": light})  # fmt: skip

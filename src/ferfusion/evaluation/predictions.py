@@ -2,13 +2,13 @@
 
 import csv
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from ferfusion.atomic import write_text
 from ferfusion.errors import ResultsError
 
 _FIXED_COLUMNS = ("sample_id", "subject", "label")
@@ -78,21 +78,6 @@ class Predictions:
         return len(self.sample_ids)
 
 
-def write_text_atomically(text: str, path: Path) -> None:
-    """Writes a UTF-8 file so that a reader, or a kill, never meets half of it.
-
-    Makes the folder if it is missing. The text goes to a file beside `path`, which then takes
-    its name.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_predictions(predictions: Predictions, path: Path) -> None:
     """Writes one row per sample: sample_id, subject, label (a name), one probability per class.
 
@@ -116,7 +101,7 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
                 *(repr(float(p)) for p in probs),
             )
         )
-    write_text_atomically(text.getvalue(), path)
+    write_text(path, text.getvalue())
 
 
 def read_predictions(path: Path) -> Predictions:

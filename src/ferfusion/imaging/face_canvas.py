@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 Points = Float[np.ndarray, "points 2"]
-Outline = Sequence[Sequence[float]] | Points
-Colour = Sequence[float] | float
+Outline = Sequence[Sequence[float | int] | np.ndarray] | Points
+Colour = Sequence[float | int] | float | int
 
 _SHIFT = 4  # OpenCV takes polygons in sixteenths of a pixel.
 
@@ -45,6 +45,11 @@ def smooth(points: Outline, *, closed: bool = False, steps: int = 8) -> Points:
 def mirror(points: Outline) -> Points:
     """Reflects points left to right."""
     return np.asarray(points, dtype=np.float64) * (-1.0, 1.0)
+
+
+def moved(points: Outline, x: float, y: float) -> Points:
+    """Moves points to the right and down."""
+    return np.asarray(points, dtype=np.float64) + np.array((x, y))
 
 
 def both_sides(right: Outline) -> Points:
@@ -95,22 +100,43 @@ class Pose:
 class Canvas:
     """Pixels with a pen that takes face units. Colours are RGB, or degrees on a thermal canvas."""
 
-    def __init__(self, pixels: Shaped[np.ndarray, "..."], turn: Points, origin: Points) -> None:
+    def __init__(
+        self,
+        pixels: Shaped[np.ndarray, "..."],
+        turn: Float[np.ndarray, "2 2"],
+        origin: Float[np.ndarray, " 2"],
+        fine: int = 1,
+    ) -> None:
         self.pixels = pixels
         self._turn = turn
         self._origin = origin
+        self._fine = fine
 
     @classmethod
-    def blank(cls, side_px: int, pose: Pose, colour: Colour, dtype: type = np.uint8) -> "Canvas":
-        """Gives a canvas of one colour."""
+    def blank(
+        cls, size_px: int, pose: Pose, colour: Colour, *, fine: int = 1, dtype: type = np.uint8
+    ) -> "Canvas":
+        """Gives a canvas of one colour, `fine` times as large as the picture it will become."""
         angle = math.radians(pose.tilt_deg)
         turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-        channels = () if np.isscalar(colour) else (len(colour),)  # pyright: ignore
-        pixels = np.empty((side_px, side_px, *channels), dtype=dtype)
-        pixels[:] = colour
+        side_px = size_px * fine
         # OpenCV's pixel (0, 0) has its centre at the origin, hence the half.
         origin = np.array([pose.x, pose.y]) * side_px - 0.5
-        return cls(pixels, turn * (pose.scale * side_px), origin)
+        pixels = np.empty((side_px, side_px, *np.shape(colour)), dtype=dtype)
+        pixels[:] = colour
+        return cls(pixels, turn * (pose.scale * side_px), origin, fine)
+
+    def layer(self, colour: Colour) -> "Canvas":
+        """Gives a layer for `soft` painting, as small as the picture; see `paste`."""
+        side_px = self.pixels.shape[0] // self._fine
+        pixels = np.empty((side_px, side_px, *np.shape(colour)), dtype=np.float32)
+        pixels[:] = colour
+        return Canvas(pixels, self._turn / self._fine, (self._origin + 0.5) / self._fine - 0.5)
+
+    def finished(self) -> Shaped[np.ndarray, "height width ..."]:
+        """Gives the picture, at its own size."""
+        side_px = self.pixels.shape[0] // self._fine
+        return cv2.resize(self.pixels, (side_px, side_px), interpolation=cv2.INTER_AREA)
 
     @property
     def unit_px(self) -> float:
@@ -121,7 +147,9 @@ class Canvas:
         """Turns face units into pixels."""
         return np.asarray(points, dtype=np.float64) @ self._turn + self._origin
 
-    def to_units(self) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
+    def to_units(
+        self,
+    ) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
         """Gives the face coordinates x and y of every pixel."""
         height, width = self.pixels.shape[:2]
         back = np.linalg.inv(self._turn)
@@ -138,6 +166,18 @@ class Canvas:
     def line(self, points: Outline, widths: Sequence[float], colour: Colour) -> None:
         """Draws a smooth line through points, with a width that changes along it."""
         self.fill(ribbon(smooth(points), widths), colour)
+
+    def wash(self, outline: Outline, colour: Colour, alpha: float) -> None:
+        """Fills an outline with thin paint."""
+        corners = self.to_pixels(outline)
+        found = self._box(corners, margin=1)
+        if found is None or alpha <= 0.0:
+            return
+        left, top, right, bottom = found
+        part = self.pixels[top:bottom, left:right]
+        painted = part.copy()
+        cv2.fillPoly(painted, [self._fixed(corners - (left, top))], colour, 8, _SHIFT)
+        part[:] = cv2.addWeighted(painted, min(alpha, 1.0), part, 1.0 - min(alpha, 1.0), 0.0)
 
     def soft(self, outline: Outline, colour: Colour, alpha: float, blur: float) -> None:
         """Mixes a colour in through a blurred outline; `blur` is a deviation in face units."""
@@ -175,7 +215,7 @@ class Canvas:
         cv2.copyTo(lent.pixels, mask, part)
 
     def paste(self, layer: "Canvas", *outlines: Outline) -> None:
-        """Shows a softly painted, smaller layer through crisp outlines."""
+        """Shows a softly painted, smaller layer through crisp outlines (or all over)."""
         if not outlines:
             self.pixels[:] = layer.enlarged(self.pixels.shape[0])
             return

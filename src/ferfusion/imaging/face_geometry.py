@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferfusion.imaging.face_canvas import Points, both_sides, smooth
+from ferfusion.imaging.face_canvas import Outline, Points, both_sides, smooth
 from ferfusion.imaging.face_identity import Identity
 from ferfusion.imaging.face_muscles import Muscles
 
@@ -61,11 +61,13 @@ class Mouth:
 
 
 @dataclass(frozen=True)
-class FaceShape:
-    """Where everything in the face is."""
+class Face:
+    """A face at one moment: who it is, what it does, and where everything in it lies."""
 
+    person: Identity
+    muscles: Muscles
+    yaw: float
     head: Points
-    neck: Points
     ears: tuple[Points, Points]
     eyes: tuple[Eye, Eye]
     brows: tuple[Points, Points]
@@ -74,16 +76,21 @@ class FaceShape:
     nose_width: float
     chin_y: float
 
+    def front(self, points: Outline) -> Points:
+        """Turns points on the front of the face as the head is turned."""
+        return turned(points, self.yaw)
 
-def turned(points: Points, yaw: float) -> Points:
+
+def turned(points: Outline, yaw: float) -> Points:
     """Moves what lies on the front of the head sideways, as when the head turns."""
+    points = np.asarray(points, dtype=np.float64)
     bulge = np.cos(np.clip(points[:, 0], -1.0, 1.0) * math.pi / 2.0)
     return points + np.stack([yaw * bulge, np.zeros(len(points))], axis=1)
 
 
-def shape_face(person: Identity, muscles: Muscles, yaw: float) -> FaceShape:
+def shape_face(person: Identity, muscles: Muscles, yaw: float) -> Face:
     """Lays out a face; `yaw` is how far the features move to the right, in face units."""
-    chin = person.chin_y + 0.16 * muscles.jaw_drop - 0.015 * muscles.chin_raise
+    chin = person.chin_y + 0.18 * muscles.jaw_drop - 0.015 * muscles.chin_raise
     w = person.head_width
     cheek = 0.02 * muscles.corner_pull
     head = both_sides(
@@ -93,25 +100,23 @@ def shape_face(person: Identity, muscles: Muscles, yaw: float) -> FaceShape:
             (person.jaw_width * w, 0.74), (person.chin_width * w, chin - 0.12), (0.0, chin),
         ]
     )  # fmt: skip
-    n = person.neck_width
-    neck = both_sides(
-        [(0.0, 0.6), (n, 0.6), (n, 1.15), (n + 0.04, 1.32), (n + 0.2, 1.46), (n + 0.6, 1.62),
-         (n + 0.6, 2.2), (0.0, 2.2)]
-    )  # fmt: skip
     ear = smooth(
         [(0.84, -0.14), (0.98, -0.24), (1.07, -0.14), (1.06, 0.08), (0.99, 0.26), (0.88, 0.30)],
         closed=True,
     )
     ear = (ear - (0.9, 0.03)) * person.ear_size + (0.9 * w, 0.03)
-    return FaceShape(
+    return Face(
+        person=person,
+        muscles=muscles,
+        yaw=yaw,
         head=smooth(head, closed=True),
-        neck=neck,
         ears=(ear * (-1.0, 1.0), ear),
         eyes=(_eye(person, muscles, -1, yaw), _eye(person, muscles, 1, yaw)),
         brows=(_brow(person, muscles, -1, yaw), _brow(person, muscles, 1, yaw)),
         mouth=_mouth(person, muscles, yaw),
         nose_tip=(yaw * 1.35, person.nose_y - 0.02 * muscles.nose_wrinkle),
-        nose_width=person.nose_width * (1 + 0.12 * muscles.nose_wrinkle + 0.1 * muscles.corner_pull),
+        nose_width=person.nose_width
+        * (1 + 0.12 * muscles.nose_wrinkle + 0.1 * muscles.corner_pull),
         chin_y=chin,
     )
 
@@ -130,8 +135,12 @@ def _eye(person: Identity, muscles: Muscles, side: int, yaw: float) -> Eye:
     corners = -person.eye_slant * out + 0.045 * muscles.lid_droop * np.clip(out, 0, 1)
     # The upper lid's peak lies a little inwards; an angry lid is pressed down at its inner end,
     # a sad one hangs at its outer end.
-    lean = 1.0 - 0.10 * out + (0.30 * muscles.brow_lower - 0.32 * muscles.brow_inner) * out * (
-        1.0 - 0.8 * muscles.lid_raise
+    lean = (
+        1.0
+        - 0.10 * out
+        + (0.30 * muscles.brow_lower - 0.32 * muscles.brow_inner)
+        * out
+        * (1.0 - 0.8 * muscles.lid_raise)
     )
     upper = cy + corners - upper_height * _ARC**0.85 * lean
     lower = np.maximum(cy + corners + lower_height * _ARC * (1 + 0.12 * out), upper)
@@ -154,36 +163,35 @@ def _brow(person: Identity, muscles: Muscles, side: int, yaw: float) -> Points:
     rest, arch = person.brow_y, person.brow_arch
     lower = muscles.brow_lower + person.resting_brows
     knots = np.array(
-        [
-            (0.165, rest + 0.045),
-            (0.32, rest - 0.02 - 0.3 * arch),
-            (0.49, rest - 0.02 - arch),
-            (0.69, rest + 0.07),
-        ]
-    )
-    knots += lower * np.array([(-0.055, 0.165), (-0.045, 0.105), (-0.02, 0.03), (0.0, -0.035)])
-    knots += muscles.brow_inner * np.array([(-0.01, -0.19), (0.0, -0.11), (0.0, -0.02), (0, 0.06)])
-    knots += muscles.brow_outer * np.array([(0.0, 0.02), (0.0, -0.07), (0.0, -0.17), (0.01, -0.2)])
+        [(0.17, rest - 0.015), (0.33, rest - 0.025 - 0.5 * arch), (0.50, rest - 0.01 - arch),
+         (0.69, rest + 0.06)]
+    )  # fmt: skip
+    knots += lower * np.array([(-0.055, 0.19), (-0.045, 0.12), (-0.02, 0.03), (0.0, -0.04)])
+    knots += muscles.brow_inner * np.array([(-0.01, -0.20), (0.0, -0.11), (0.0, -0.01), (0, 0.07)])
+    knots += muscles.brow_outer * np.array([(0.0, 0.0), (0.0, -0.08), (0.0, -0.16), (0.01, -0.18)])
     return turned(smooth(knots * (side, 1.0)), yaw)
 
 
 def _mouth(person: Identity, muscles: Muscles, yaw: float) -> Mouth:
     pull, depress = muscles.corner_pull, muscles.corner_depress
     half = person.mouth_width * (
-        1.0 + 0.36 * pull - 0.05 * depress - 0.26 * muscles.jaw_drop * (1 - min(pull, 1.0))
+        1.0 + 0.36 * pull - 0.05 * depress - 0.42 * muscles.jaw_drop * (1 - min(pull, 1.0))
         - 0.06 * muscles.chin_raise + 0.05 * muscles.lip_raise
     )  # fmt: skip
     middle = person.mouth_y - 0.03 * muscles.chin_raise - 0.01 * muscles.lip_raise
     lift = 0.17 * pull - 0.155 * depress + 0.12 * person.resting_corners
     line = middle - lift * (np.abs(_T) ** 1.8 - 0.35)
-    gap = 0.19 * muscles.lips_part + 0.30 * muscles.jaw_drop
+    gap = 0.19 * muscles.lips_part + 0.42 * muscles.jaw_drop
     # A shouting mouth is square, a smiling one a half moon, an astonished one round.
     square = 0.55 * min(muscles.lip_raise, 1.0)
     profile = _ARC ** (1.0 - square)
-    rising = gap * (0.16 + 0.30 * min(muscles.lip_raise, 1.0)) * (1.0 - 0.75 * min(pull, 1.0))
+    rising = gap * (0.16 + 0.30 * min(muscles.lip_raise, 1.0) + 0.20 * muscles.jaw_drop)
+    rising *= 1.0 - 0.75 * min(pull, 1.0)
     upper = line - rising * profile
     lower = line + (gap - rising) * profile
-    thin = 1.0 - 0.62 * muscles.lip_press - 0.25 * min(pull, 1.0) * min(1.0, muscles.lips_part + 0.3)
+    thin = (
+        1.0 - 0.62 * muscles.lip_press - 0.25 * min(pull, 1.0) * min(1.0, muscles.lips_part + 0.3)
+    )
     bow = 1.0 - 0.24 * np.exp(-((_T / 0.16) ** 2))
     full = person.lip_fullness
     top = upper - 0.062 * full * max(thin, 0.25) * _ARC**0.8 * bow * (1 + 0.1 * muscles.chin_raise)
@@ -194,7 +202,8 @@ def _mouth(person: Identity, muscles: Muscles, yaw: float) -> Mouth:
     def at(y: np.ndarray) -> Points:
         return turned(np.stack([x, y], axis=1), yaw)
 
-    teeth = 0.095 * (0.4 + 0.6 * _ARC) + 0.04 * square
+    bared = max(min(pull, 1.0), square, 0.16)
+    teeth = min(0.095, (0.15 + 0.75 * bared) * gap) * (0.4 + 0.6 * _ARC) + 0.04 * square
     upper_teeth = np.minimum(upper + teeth, lower)
     low_teeth = np.maximum(lower - (0.16 * square) * profile, upper_teeth)
     tongue_height = np.sqrt(np.clip(1.0 - (_T / 0.62) ** 2, 0.0, 1.0))

@@ -104,51 +104,54 @@ def _bald(_: Identity, _chin_y: float) -> Hair:
     return Hair(stubble=0.0)
 
 
-def _long(person: Identity, *, wave: float, length: float) -> Hair:
+def _long(*, wave: float, length: float) -> Hair:
     down = np.linspace(-0.3, length, 9)
     sway = wave * np.sin(np.arange(9) * 1.9)
-    edge = [(1.06 + 0.10 * math.sin(k / 9 * math.pi) + sway[k], y) for k, y in enumerate(down)]
+    edge = [(1.05 + 0.11 * math.sin(k / 9 * math.pi) + sway[k], y) for k, y in enumerate(down)]
     back = smooth(
         both_sides(
             [(0.0, -1.46), (0.58, -1.38), (0.98, -1.0), *edge, (0.66, length + 0.1), (0.0, length)]
         ),
         closed=True,
     )
-    inner = [(0.86 - 0.02 * k + 0.6 * sway[-k], y) for k, y in enumerate(down[::-1][2:])]
+    # Each side falls from the parting and tapers to a tip on the shoulder.
+    tip = (0.80 + sway[-1], length + 0.14)
+    inner = [(0.72 + 0.014 * k + 0.8 * sway[-1 - k], y) for k, y in enumerate(down[::-1])][1:-1]
+    inner = [(max(x, 0.80) if y < 0.7 else x, y) for x, y in inner]
     right = smooth(
         np.array(
-            [(-0.12, -1.36), (0.1, -1.46), (0.6, -1.38), (0.99, -1.0), *edge[:-2],
-             *[(max(x, 0.78), y) for x, y in inner], (0.80, -0.5), (0.55, -0.82), (0.15, -1.08)]
+            [(-0.12, -1.36), (0.1, -1.47), (0.6, -1.39), (0.99, -1.0), *edge, tip, *inner,
+             (0.84, -0.45), (0.60, -0.82), (0.2, -1.10)]
         ),
         closed=True,
     )  # fmt: skip
     left = smooth(
         np.array(
-            [(0.12, -1.38), (-0.1, -1.46), (-0.6, -1.38), (-0.99, -1.0),
-             *[(-x, y) for x, y in edge[:-2]], *[(-max(x, 0.80), y) for x, y in inner],
-             (-0.86, -0.5), (-0.68, -0.85), (-0.32, -1.12)]
+            [(0.12, -1.38), (-0.1, -1.47), (-0.6, -1.39), (-0.99, -1.0), *mirror(edge),
+             (-tip[0], tip[1]), *mirror(inner), (-0.87, -0.45), (-0.70, -0.85), (-0.32, -1.14)]
         ),
         closed=True,
     )  # fmt: skip
+    fall = (1, 3, 5, 7, 8)
     strands = tuple(
-        smooth(np.array([(0.0, -1.34), (0.40 + 0.06 * k, -1.2 + 0.02 * k), (0.76 + 0.055 * k, -0.75),
-                         *[(0.84 + 0.05 * k + sway[j], down[j]) for j in (1, 3, 5, 6)]])) * (s, 1.0)
-        for k in range(4)
+        smooth(
+            np.array(
+                [(0.0, -1.36), (0.38 + 0.07 * k, -1.22 - 0.01 * k), (0.74 + 0.06 * k, -0.78),
+                 *[(0.85 + 0.055 * k + sway[j] - 0.015 * j, down[j]) for j in fall]]
+            )
+        ) * (s, 1.0)
         for s in (-1.0, 1.0)
+        for k in range(5)
     )  # fmt: skip
-    back_strands = tuple(
-        smooth(np.array([(x, 0.3), (x * 1.02 + wave, 0.9), (x * 0.95, length)]))
-        for x in (-0.98, -0.85, -0.7, 0.7, 0.85, 0.98)
-    )
-    return Hair(back=(back,), front=(right, left), strands=strands, back_strands=back_strands)
+    return Hair(back=(back,), front=(right, left), strands=strands)
 
 
-def _long_straight(person: Identity, _chin_y: float) -> Hair:
-    return _long(person, wave=0.0, length=1.75)
+def _long_straight(_: Identity, _chin_y: float) -> Hair:
+    return _long(wave=0.0, length=1.75)
 
 
-def _long_wavy(person: Identity, _chin_y: float) -> Hair:
-    return _long(person, wave=0.055, length=1.6)
+def _long_wavy(_: Identity, _chin_y: float) -> Hair:
+    return _long(wave=0.055, length=1.6)
 
 
 def _bob(_: Identity, _chin_y: float) -> Hair:
@@ -225,7 +228,12 @@ def _afro(person: Identity, _chin_y: float) -> Hair:
         ellipse(1.02 * f * math.cos(a), -0.5 + 0.85 * f * math.sin(a), 0.07)[4:18]
         for a, f in zip(angle, far, strict=True)
     )
-    front = _curls(person, hairline, 0.15)
+    cap = _closed(
+        (-1.04, -0.30), (-1.06, -0.8), (-0.66, -1.36), (0.0, -1.50), (0.66, -1.36), (1.06, -0.8),
+        (1.04, -0.30), (0.90, -0.42), (0.74, -0.82), (0.40, -1.05), (0.0, -1.12), (-0.40, -1.05),
+        (-0.74, -0.82), (-0.90, -0.42),
+    )  # fmt: skip
+    front = (cap, *_curls(person, hairline, 0.15))
     return Hair(back=(body, *_curls(person, ring, 0.20)), front=front, strands=tufts,
                 back_strands=tufts)  # fmt: skip
 

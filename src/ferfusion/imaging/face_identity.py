@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Rgb = tuple[float, float, float]
+Rgb = tuple[float | int, float | int, float | int]
 
 HAIR_STYLES = (
     "short",
@@ -25,8 +25,8 @@ CLOTHES = ("crew", "v_neck", "collar", "hoodie", "turtleneck")
 
 # From very light to very dark.
 _SKIN: tuple[Rgb, ...] = (
-    (250, 222, 204),
-    (244, 205, 178),
+    (255, 216, 194),
+    (247, 202, 174),
     (232, 185, 150),
     (216, 162, 122),
     (194, 138, 99),
@@ -105,6 +105,7 @@ class Identity:
     warmth_c: float
     cool_nose_c: float
     cool_ears_c: float
+    cool_cheeks_c: float
     seed: int
 
 
@@ -129,8 +130,10 @@ def draw_identity(seed: int) -> Identity:
     age = float(rng.beta(1.4, 2.2))
     skin = _between(rng, _SKIN, darkness)
     dark = np.array(skin) * (0.78, 0.52, 0.50)
-    lips = dark * 0.55 + np.array((188, 70, 78)) * (0.45 if soft else 0.22) + np.array(skin) * (
-        0.0 if soft else 0.23
+    lips = (
+        dark * 0.55
+        + np.array((188, 70, 78)) * (0.45 if soft else 0.22)
+        + np.array(skin) * (0.0 if soft else 0.23)
     )
     if age > 0.72:
         hair = _pick(rng, _OLD_HAIR)
@@ -176,22 +179,27 @@ def draw_identity(seed: int) -> Identity:
         lashes=float(rng.uniform(0.7, 1.0) if soft else rng.uniform(0.25, 0.5)),
         brow_y=float(rng.uniform(-0.40, -0.34)),
         brow_thickness=float(rng.uniform(0.055, 0.08) if soft else rng.uniform(0.08, 0.11)),
-        brow_arch=float(rng.uniform(0.05, 0.10) if soft else rng.uniform(0.02, 0.06)),
+        brow_arch=float(rng.uniform(0.03, 0.075) if soft else rng.uniform(0.01, 0.045)),
         nose_width=float(rng.uniform(0.16, 0.2) + 0.05 * darkness),
         nose_y=float(rng.uniform(0.36, 0.43)),
         mouth_y=float(rng.uniform(0.70, 0.76)),
         mouth_width=float(rng.uniform(0.30, 0.37)),
         lip_fullness=float(rng.uniform(0.75, 1.1) + 0.35 * darkness),
         resting_corners=float(rng.normal(0.0, 0.07)),
-        resting_brows=float(rng.normal(0.0, 0.07)),
+        resting_brows=float(rng.normal(-0.01, 0.05)),
         wrinkles=max(0.0, age - 0.25),
         freckles=float(rng.uniform(0.4, 1.0)) if darkness < 0.4 and rng.random() < 0.25 else 0.0,
         beard=float(rng.uniform(0.35, 1.0)) if bearded else 0.0,
-        moustache=float(rng.uniform(0.5, 1.0)) if bearded or rng.random() < 0.08 * (not soft) else 0.0,
+        moustache=float(rng.uniform(0.5, 1.0))
+        if bearded or rng.random() < 0.08 * (not soft)
+        else 0.0,
         glasses=str(rng.choice(("round", "square"))) if rng.random() < 0.2 else None,
-        frame=_pick(rng, ((38, 34, 36), (96, 58, 36), (150, 120, 70), (120, 40, 48), (52, 70, 110))),
+        frame=_pick(
+            rng, ((38, 34, 36), (96, 58, 36), (150, 120, 70), (120, 40, 48), (52, 70, 110))
+        ),
         warmth_c=float(rng.normal(0.0, 0.35)),
         cool_nose_c=float(rng.uniform(1.0, 3.2)),
         cool_ears_c=float(rng.uniform(0.8, 2.8)),
+        cool_cheeks_c=float(rng.uniform(0.7, 1.8)),
         seed=seed,
     )

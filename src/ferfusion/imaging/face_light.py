@@ -1,20 +1,17 @@
 """What light, or the want of it, makes of a picture."""
 
-from typing import Literal
-
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from ferfusion.imaging.face_canvas import Canvas, Pose
 
-Light = Literal["even", "dim", "side"]
-LIGHTS: tuple[Light, ...] = ("even", "dim", "side")
+LIGHTS = ("even", "dim", "side")
 
 
 def light_picture(
     picture: UInt8[np.ndarray, "height width 3"],
-    light: Light,
+    light: str,
     pose: Pose,
     rng: np.random.Generator,
 ) -> UInt8[np.ndarray, "height width 3"]:
@@ -29,14 +26,14 @@ def light_picture(
     """
     side_px = picture.shape[0]
     linear = (picture.astype(np.float32) / 255.0) ** 2.2
-    tint = rng.normal(1.0, 0.03, 3)
+    tint = rng.normal(1.0, 0.018, 3)
     noise = 0.008
     if light == "even":
-        linear *= rng.uniform(0.88, 1.1) * tint
+        linear *= rng.uniform(0.86, 1.04) * tint
     elif light == "dim":
         glow = (1.12, 0.98, 0.80) if rng.random() < 0.5 else (0.85, 0.98, 1.2)
-        linear *= rng.uniform(0.010, 0.035) * np.asarray(glow) * tint
-        noise = float(rng.uniform(0.030, 0.05))
+        linear *= rng.uniform(0.006, 0.019) * np.asarray(glow) * tint
+        noise = float(rng.uniform(0.04, 0.065))
     else:
         linear *= _side_light(side_px, pose, rng)[..., np.newaxis] * tint
         noise = 0.014
@@ -53,7 +50,7 @@ def light_picture(
 def _side_light(
     side_px: int, pose: Pose, rng: np.random.Generator
 ) -> Float[np.ndarray, "height width"]:
-    x, y = Canvas.blank(side_px, pose, 0.0, np.float32).to_units()
+    x, y = Canvas.blank(side_px, pose, 0.0, dtype=np.float32).to_units()
     nx, ny = x / 1.05, (y + 0.05) / 1.45
     depth = np.sqrt(np.clip(1.0 - nx**2 - ny**2, 0.0, 1.0))
     from_left = -1.0 if rng.random() < 0.5 else 1.0

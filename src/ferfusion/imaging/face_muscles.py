@@ -78,10 +78,14 @@ _VARIANTS: dict[str, tuple[Muscles, ...]] = {
         ),
     ),
     "surprised": (
-        Muscles(brow_inner=0.95, brow_outer=1.0, lid_raise=1.0, jaw_drop=1.0, lips_part=0.3),
-        Muscles(brow_inner=1.0, brow_outer=1.0, lid_raise=0.9, jaw_drop=0.6, lips_part=0.2),
+        Muscles(brow_inner=0.95, brow_outer=1.0, lid_raise=1.0, jaw_drop=1.05),
+        Muscles(brow_inner=1.0, brow_outer=1.0, lid_raise=0.9, jaw_drop=0.7),
     ),
 }  # fmt: skip
+
+
+# A stray movement of these reads as an expression of its own.
+_ALWAYS_STILL = {"lips_part", "jaw_drop", "lip_raise", "nose_wrinkle"}
 
 
 def draw_muscles(expression: str, intensity: float, rng: np.random.Generator) -> Muscles:
@@ -106,7 +110,3 @@ def draw_muscles(expression: str, intensity: float, rng: np.random.Generator) ->
         stray = abs(rng.normal(0.0, 0.05)) if field.name not in _ALWAYS_STILL else 0.0
         actions[field.name] = float(full * intensity * rng.normal(1.0, 0.08) + stray)
     return Muscles(**actions)
-
-
-# A stray movement of these reads as an expression of its own.
-_ALWAYS_STILL = {"lips_part", "jaw_drop", "lip_raise", "nose_wrinkle"}

@@ -1,13 +1,9 @@
 """Temperatures in false colour, as thermal cameras show them."""
 
-from typing import Literal, get_args
-
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from ferfusion.errors import ConfigError, unknown_name
-
-PaletteName = Literal["iron", "grey"]
 
 # Positions in [0, 1] and RGB colours of our own iron-like scale: brightness rises all the way.
 _IRON = (
@@ -37,7 +33,7 @@ def colourise(
     temperature_c: Float[np.ndarray, "height width"],
     low_c: float,
     high_c: float,
-    palette: PaletteName = "iron",
+    palette: str = "iron",
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Shows a temperature map in false colour, cold dark and warm bright.
 
@@ -52,7 +48,7 @@ def colourise(
         ValueError: The span is empty, or a temperature is not a number.
     """
     if palette not in _TABLES:
-        raise ConfigError(unknown_name("palette", palette, get_args(PaletteName)))
+        raise ConfigError(unknown_name("palette", palette, _TABLES))
     if not low_c < high_c:
         raise ValueError(f"The span must rise, but it goes from {low_c} to {high_c} °C.")
     if np.isnan(temperature_c).any():

@@ -265,7 +265,7 @@ def _load_trunk(
 
 
 def extract_features(
-    trunk: nn.Module, pictures: Float[Tensor, "batch 3 height width"]
+    trunk: nn.Module, pictures: Float[Tensor, "batch 3 size size"]
 ) -> Float[Tensor, "batch width"]:
     """Runs a trunk; whatever its last layer's shape, one vector a picture comes out."""
     return trunk(pictures).flatten(1)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ferfusion.atomic import replacing, write_text
 from ferfusion.errors import CheckpointError
 from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.preprocessing import Preprocessing
@@ -46,7 +47,6 @@ def save_checkpoint(
     recipe: Mapping[str, Any],
 ) -> None:
     """Writes a checkpoint; each file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / TENSORS, model.state_dict())
     facts = {
         "format": FORMAT,
@@ -54,9 +54,7 @@ def save_checkpoint(
         "preprocessing": preprocessing.to_json(),
         "recipe": dict(recipe),
     }
-    unfinished = folder / f"{FACTS}.part"
-    unfinished.write_text(json.dumps(facts, indent=2) + "\n")
-    unfinished.replace(folder / FACTS)
+    write_text(folder / FACTS, json.dumps(facts, indent=2) + "\n")
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -99,10 +97,9 @@ def restore(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> N
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes tensors as safetensors under a temporary name, then renames."""
-    unfinished = path.with_name(path.name + ".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, unfinished)
-    unfinished.replace(path)
+    """Writes tensors as safetensors, whole or not at all."""
+    with replacing(path) as part:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ import jinja2
 import numpy as np
 from jaxtyping import Float, Int
 
+from ferfusion.atomic import write_text
 from ferfusion.evaluation.metrics import confusion_matrix
-from ferfusion.evaluation.predictions import write_text_atomically
 from ferfusion.reporting.figures import draw_accuracies, draw_learning_curves
 from ferfusion.reporting.summary import RunReport, StudySummary
 from ferfusion.reporting.tables import (
@@ -85,7 +85,7 @@ def write_report(study: StudySummary, path: Path) -> None:
         n_test=min(n for row in rows for n in row.n_test),
         n_classes=n_classes,
     )
-    write_text_atomically(html, path)
+    write_text(path, html)
 
 
 @dataclass(frozen=True)

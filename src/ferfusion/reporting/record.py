@@ -7,9 +7,10 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
+from ferfusion.atomic import write_text
 from ferfusion.errors import ResultsError
 from ferfusion.evaluation.metrics import summarise
-from ferfusion.evaluation.predictions import Predictions, write_text_atomically
+from ferfusion.evaluation.predictions import Predictions
 from ferfusion.evaluation.statistics import wilson
 from ferfusion.modality import Modality
 
@@ -121,7 +122,7 @@ def write_results(records: Sequence[RunRecord], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(RunRecord))
     writer.writerows(astuple(record) for record in records)
-    write_text_atomically(text.getvalue(), path)
+    write_text(path, text.getvalue())
 
 
 def read_results(path: Path) -> tuple[RunRecord, ...]:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import torch
 
-_PACKAGES = ("ferfusion", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "opencv-python-headless")
+_PACKAGES = (
+    "ferfusion",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning-fabric",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def describe_versions() -> dict[str, str]:
@@ -31,7 +39,10 @@ def find_commit() -> str | None:
             subprocess.run(
                 ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
             ).stdout.strip()
-            for arguments in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", str(here)])
+            for arguments in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--", str(here)],
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return None

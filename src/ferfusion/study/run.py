@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lightning_fabric import Fabric
 
+from ferfusion.atomic import write_text
 from ferfusion.data.augmentation import count_copies
 from ferfusion.data.cache import Advance, ImageStore, decode_all
 from ferfusion.data.dataset import Dataset
@@ -86,6 +87,7 @@ class Finished:
     facts: Mapping[str, Any]
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Who wants to know how a study goes on."""
 
@@ -151,7 +153,6 @@ class Workbench:
         draw = draw_subject_split if self.setup.split_kind == "subject" else draw_paper_split
         split = draw(self.dataset, seed)
         if self.fabric.is_global_zero:
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_split(split, path)
         self.fabric.barrier()
         return split
@@ -162,9 +163,7 @@ class Workbench:
             return 0
         recipe = self.setup.recipe
         n_train = len(self.split(seed).parts["train"])
-        return (
-            recipe.epochs * n_train * count_copies(recipe.augmentation) * len(row.modalities)
-        )
+        return recipe.epochs * n_train * count_copies(recipe.augmentation) * len(row.modalities)
 
     def _refuse_other_results(self) -> None:
         """Makes sure that a folder only ever holds results of one setup on one data set."""
@@ -199,10 +198,7 @@ class Workbench:
                 f"{self.out} is not empty and not ours. Give another --out; nothing is overwritten."
             )
         elif self.fabric.is_global_zero:
-            self.out.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".part")
-            unfinished.write_text(json.dumps(facts, indent=2) + "\n")
-            unfinished.replace(path)
+            write_text(path, json.dumps(facts, indent=2) + "\n")
         self.fabric.barrier()
 
 
@@ -264,9 +260,7 @@ def run_row(
 def _keep(
     bench: Workbench, lab: Lab, row: Row, trained: Trained, seconds: float, folder: Path
 ) -> None:
-    save_checkpoint(
-        folder, trained.model, trained.blueprint, lab.preprocessing, asdict(lab.recipe)
-    )
+    save_checkpoint(folder, trained.model, trained.blueprint, lab.preprocessing, asdict(lab.recipe))
     write_split(lab.split, folder / SPLIT)
     write_predictions(trained.val, folder / VAL)
     write_predictions(trained.test, folder / TEST)
@@ -308,9 +302,7 @@ def _keep(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": describe_versions(),
     }
-    unfinished = folder / f"{RUN}.part"
-    unfinished.write_text(json.dumps(facts, indent=2) + "\n")
-    unfinished.replace(folder / RUN)
+    write_text(folder / RUN, json.dumps(facts, indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
 
 
@@ -362,7 +354,6 @@ def run_rows(
             results[row, seed] = finished
             if bench.fabric.is_global_zero:
                 path = bench.out / "predictions" / f"{name_run(row, seed)}.csv"
-                path.parent.mkdir(parents=True, exist_ok=True)
                 if not path.exists():
                     write_predictions(finished.predictions, path)
     return [results[row, seed] for row in rows for seed in seeds]

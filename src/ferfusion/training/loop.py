@@ -335,9 +335,7 @@ def build_optimiser(model: nn.Module, trunks: nn.Module, recipe: Recipe) -> Opti
     for (is_trunk, decays), parameters in sorted(groups.items(), key=lambda item: item[0]):
         rate = recipe.backbone_learning_rate if is_trunk else recipe.learning_rate
         decay = recipe.weight_decay if decays else 0.0
-        described.append(
-            {"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay}
-        )
+        described.append({"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay})
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(described, momentum=0.9)
     if recipe.optimiser == "adam":

@@ -25,24 +25,27 @@ class Recipe:
         label_smoothing: Of the cross-entropy.
         dropout: Factor on the paper's dropout rates.
         augmentation: `sound`, `paper` (26 copies of each picture an epoch) or `none`.
+        head_epochs: Passes over features computed once, which train the head of pretrained trunks
+            before everything is trained.
         frozen: `backbone` trains the head alone; trunks then stay as they are, norms included.
-        frozen_norms: Whether BatchNorm in the trunks keeps its pretrained statistics.
+        frozen_norms: Whether BatchNorm in pretrained trunks keeps its statistics. Random trunks
+            always learn theirs.
         seed: Of the split, the initial weights, the order, the augmentation and dropout.
     """
 
     epochs: int = 20
     batch_size: int = 32
     optimiser: Optimiser = "adamw"
-    learning_rate: float = 1e-3
-    backbone_learning_rate: float = 3e-4
+    learning_rate: float = 3e-4
+    backbone_learning_rate: float = 1e-4
     weight_decay: float = 0.05
     schedule: Schedule = "cosine"
     label_smoothing: float = 0.1
-    dropout: float = 1.0
+    dropout: float = 0.5
     augmentation: Literal["sound", "paper", "none"] = "sound"
-    head_epochs: int = 0
+    head_epochs: int = 30
     frozen: Frozen = "none"
-    frozen_norms: bool = False
+    frozen_norms: bool = True
     seed: int = 0
 
 

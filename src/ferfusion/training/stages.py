@@ -91,7 +91,9 @@ class Lab:
             seed=self.recipe.seed,
         )
 
-    def predict(self, model: nn.Module, modalities: tuple[Modality, ...], part: Part) -> Predictions:
+    def predict(
+        self, model: nn.Module, modalities: tuple[Modality, ...], part: Part
+    ) -> Predictions:
         """Asks a model about the validation or test samples."""
         loader = self.loader(part, modalities)
         return collect(model, loader, self.preprocessing, self.labels, self.fabric.device)
@@ -140,7 +142,9 @@ def fit_single(
     )
     torch.manual_seed(seed_for(lab.recipe.seed, "single", modality))
     model = assemble(blueprint, lab.weights)
-    return _fit(lab, model, blueprint, folder, on_epoch, has_trained_trunks=lab.weights != NO_WEIGHTS)
+    return _fit(
+        lab, model, blueprint, folder, on_epoch, has_trained_trunks=lab.weights != NO_WEIGHTS
+    )
 
 
 def fit_early(
@@ -233,8 +237,13 @@ def _fit(
 ) -> Trained:
     recipe = lab.recipe
     if not has_trained_trunks:
-        # Random trunks learn at the head's rate.
-        recipe = replace(recipe, backbone_learning_rate=recipe.learning_rate)
+        # Random trunks have nothing to preserve: they learn like the head, norms included.
+        recipe = replace(
+            recipe,
+            backbone_learning_rate=recipe.learning_rate,
+            frozen_norms=False,
+            head_epochs=0,
+        )
     decisive = {
         "blueprint": blueprint.to_json(),
         "preprocessing": lab.preprocessing.to_json(),

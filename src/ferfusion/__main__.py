@@ -1,0 +1,5 @@
+"""`python -m ferfusion` is `ferfusion`."""
+
+from ferfusion.cli.main import main
+
+main()
