@@ -5,8 +5,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Tiny tensors gain nothing by threads, and on a busy machine threads that wait for each other made
+# this suite ten times slower. Before torch is imported; processes that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # The hook below makes Python look for bytecode under a name of its own, also for what our modules
 # import; these are big, and would be compiled anew wherever bytecode isn't written.
+import hypothesis
 import lightning_fabric  # noqa: F401
 import matplotlib.figure  # noqa: F401
 import numpy as np
@@ -29,6 +34,10 @@ from ferfusion.data.cache import ImageStore  # noqa: E402
 from ferfusion.data.splits import Split  # noqa: E402
 from ferfusion.modality import MODALITIES  # noqa: E402
 from ferfusion.sample import ImageFile, Sample  # noqa: E402
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 LABELS = ("angry", "happy", "neutral")
 

@@ -5,6 +5,7 @@ defaults, and `render` writes all of it as a commented TOML file that `--config`
 """
 
 import dataclasses
+import math
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -27,10 +28,15 @@ def _option(
     choices: Sequence[str] = (),
     least: float | None = None,
     most: float | None = None,
+    metavar: str = "TEXT",
 ) -> Any:
-    about = {"comment": comment, "choices": tuple(choices), "least": least, "most": most}
-    if isinstance(default, tuple):
-        return field(default_factory=lambda: default, metadata=about)
+    about = {
+        "comment": comment,
+        "choices": tuple(choices),
+        "least": least,
+        "most": most,
+        "metavar": metavar,
+    }
     return field(default=default, metadata=about)
 
 
@@ -45,14 +51,16 @@ class Settings:
         "subjects are known, else paper.",
         choices=("auto", "subject", "paper"),
     )
-    split_file: str = _option("", "Use this split file instead of drawing a split.")
+    split_file: str = _option("", "Use this split file instead of drawing a split.", metavar="FILE")
     subject_pattern: str = _option(
         "", "Regular expression that finds the subject in a sample's path, e.g. '(s\\d+)_'."
     )
     size: int = _option(
         224, "Side of the square pictures a model sees, in pixels.", least=32, most=1024
     )
-    cache: str = _option("", "Folder for decoded pictures; empty: ~/.cache/ferfusion.")
+    cache: str = _option(
+        "", "Folder for decoded pictures; empty: ~/.cache/ferfusion.", metavar="DIR"
+    )
     note: str = _option("", "A sentence about the data, shown beside every number of the page.")
     # Model
     modalities: tuple[str, ...] = _option(
@@ -182,9 +190,9 @@ def _check(name: str, value: Any) -> Any:
         item = typing.get_args(wanted)[0]
         pieces = value if isinstance(value, list | tuple) else [value]
         words = [
-            w.strip()
+            w
             for p in pieces
-            for w in (p.split(",") if isinstance(p, str) else [p])
+            for w in (map(str.strip, p.split(",")) if isinstance(p, str) else [p])
             if w != ""
         ]
         if not words:
@@ -205,7 +213,9 @@ def _convert(shown: str, value: Any, wanted: type) -> Any:
         return value
     try:
         if wanted in (int, float) and not isinstance(value, bool):
-            return wanted(value) if isinstance(value, str) or wanted(value) == value else int("x")
+            number = wanted(value)
+            if math.isfinite(number) and (isinstance(value, str) or number == value):
+                return number
         if wanted is str and isinstance(value, str):
             return value.strip()
     except (ValueError, OverflowError):

@@ -55,7 +55,7 @@ def parse_modalities(names: Iterable[str]) -> tuple[Modality, ...]:
     for name in names:
         modality = find_modality(name)
         if modality is None:
-            raise ConfigError(unknown_name("modality", name, [str(m) for m in MODALITIES]))
+            raise ConfigError(unknown_name("modality", name, [*MODALITIES, "thermal", "rgb"]))
         found.add(modality)
     if not found:
         raise ConfigError("No modality was named. Choose from visible, infrared and msx.")

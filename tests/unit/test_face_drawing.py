@@ -154,11 +154,9 @@ def test_every_hair_style_leaves_the_face_free(style, expression):
     assert difference.mean() < 3.0
 
 
-@pytest.mark.parametrize("clothes", CLOTHES)
-def test_all_clothes_differ(clothes):
-    others = [painted(face_of("neutral", replace(PLAIN, clothes=c))) for c in CLOTHES]
-    mine = painted(face_of("neutral", replace(PLAIN, clothes=clothes)))
-    assert sum((mine == other).all() for other in others) == 1
+def test_all_clothes_differ():
+    drawn = {painted(face_of("neutral", replace(PLAIN, clothes=c))).tobytes() for c in CLOTHES}
+    assert len(drawn) == len(CLOTHES)
 
 
 def test_the_picture_is_the_same_at_every_size():

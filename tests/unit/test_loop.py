@@ -106,14 +106,14 @@ def train(
     return model, history
 
 
-class Stop(Exception):
+class Kill(Exception):  # noqa: N818
     """Stands for a kill."""
 
 
 def stop_after(epoch: int) -> Callable[[Epoch], None]:
     def on_epoch(done: Epoch) -> None:
         if done.epoch == epoch:
-            raise Stop
+            raise Kill
 
     return on_epoch
 
@@ -164,7 +164,7 @@ def test_stopped_training_goes_on_to_the_very_same_weights(
         assert rates[-1] < rates[2], "the plateau must react after the stop, or this shows nothing"
 
     count_epochs.clear()
-    with pytest.raises(Stop):
+    with pytest.raises(Kill):
         train(fabric, store, tmp_path / "cut", recipe, on_epoch=stop_after(3))
     # Another random start: everything that matters must come from the saved state.
     seen: list[Epoch] = []
@@ -189,12 +189,12 @@ def test_training_killed_within_an_epoch_and_twice_ends_the_same(
         nonlocal calls
         calls += 1
         if calls in (8, 19):  # an epoch is 4 batches of training and 1 of validation
-            raise Stop
+            raise Kill
         return plain(*arguments)
 
     monkeypatch.setattr(loop, "normalise", normalise_or_die)
     for _ in range(2):
-        with pytest.raises(Stop):
+        with pytest.raises(Kill):
             train(fabric, store, tmp_path / "cut")
     cut, cut_history = train(fabric, store, tmp_path / "cut")
     assert is_same(whole.state_dict(), cut.state_dict())
@@ -204,7 +204,7 @@ def test_training_killed_within_an_epoch_and_twice_ends_the_same(
 def test_state_is_saved_only_as_often_as_asked(
     fabric: Fabric, store: ImageStore, tmp_path: Path
 ) -> None:
-    with pytest.raises(Stop):
+    with pytest.raises(Kill):
         train(fabric, store, tmp_path, on_epoch=stop_after(3), save_every_s=3600)
     assert not (tmp_path / STATE).exists()
 
@@ -213,10 +213,8 @@ def test_state_of_another_identity_is_not_used(
     fabric: Fabric, store: ImageStore, tmp_path: Path, count_epochs: list[int]
 ) -> None:
     fresh, _ = train(fabric, store, tmp_path / "fresh")
-    with pytest.raises(Stop):
-        train(
-            fabric, store, tmp_path / "cut", model_seed=5, identity="b", on_epoch=stop_after(2)
-        )
+    with pytest.raises(Kill):
+        train(fabric, store, tmp_path / "cut", model_seed=5, identity="b", on_epoch=stop_after(2))
     count_epochs.clear()
     again, _ = train(fabric, store, tmp_path / "cut")
     assert count_epochs == [0, 1, 2, 3]
@@ -228,7 +226,7 @@ def test_damaged_state_means_training_from_the_start(
     fabric: Fabric, store: ImageStore, tmp_path: Path, count_epochs: list[int], damage: str
 ) -> None:
     fresh, _ = train(fabric, store, tmp_path / "fresh")
-    with pytest.raises(Stop):
+    with pytest.raises(Kill):
         train(fabric, store, tmp_path / "cut", model_seed=5, on_epoch=stop_after(2))
     path = tmp_path / "cut" / STATE
     whole = path.read_bytes()

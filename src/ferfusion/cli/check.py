@@ -26,12 +26,14 @@ REQUIRED = {
 def run_check() -> None:
     """Prints three tables: packages, devices, weights."""
     console = Console(highlight=False)
-    broken = _print_packages(console)
+    with console.status("importing everything once"):
+        broken = _print_packages(console)
     if broken:
         console.print(f"\n[red]Mend it with:[/red] pip install --upgrade {' '.join(broken)}")
         raise SystemExit(2)
     _print_devices(console)
     _print_weights(console)
+    _print_cache(console)
 
 
 def _print_packages(console: Console) -> list[str]:
@@ -90,3 +92,14 @@ def _print_weights(console: Console) -> None:
             "Without internet: download a file elsewhere and pass --weights "
             f"{missing[0]}=FILE, or put torchvision's into {folder}; or --weights none."
         )
+
+
+def _print_cache(console: Console) -> None:
+    from ferfusion.data.cache import default_cache_folder
+
+    folder = default_cache_folder()
+    size = sum(f.stat().st_size for f in folder.glob("*")) if folder.is_dir() else 0
+    console.print(
+        f"\nDecoded pictures: {size / 2**20:.0f} MB in {folder}. They hold the faces of your data; "
+        "delete the folder when you no longer need them."
+    )

@@ -11,10 +11,9 @@ from rich.table import Table
 from ferfusion.cli.progress import StudyProgress
 from ferfusion.cli.setup import open_data, say
 from ferfusion.config import Settings
-from ferfusion.data.cache import decode_all
+from ferfusion.data.cache import ImageStore, decode_all
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.loading import Loader, index_labels
-from ferfusion.data.splits import Split, read_split
 from ferfusion.errors import ConfigError, DataError, ResultsError
 from ferfusion.evaluation.collect import collect
 from ferfusion.evaluation.metrics import summarise
@@ -22,7 +21,7 @@ from ferfusion.evaluation.predictions import Predictions, write_predictions
 from ferfusion.models.blueprint import Blueprint
 from ferfusion.models.checkpoint import load_checkpoint
 from ferfusion.reporting.tables import format_proportion
-from ferfusion.study.run import RUN, SPLIT
+from ferfusion.study.run import SEEN
 from ferfusion.training.machine import choose_device
 from ferfusion.training.stages import EVALUATION_BATCH
 
@@ -42,7 +41,7 @@ def run_evaluate(run: Path, data: Path, part: str, out: Path | None, settings: S
             folder=Path(settings.cache) if settings.cache else None,
             advance=progress.decode,
         )
-    chosen = _choose_samples(run, {s.id for s in store.samples}, part)
+    chosen = _choose_samples(run, store, part)
     rows = np.array([r for r, s in enumerate(store.samples) if s.id in chosen], dtype=np.int64)
     expressions = [store.samples[row].expression for row in rows]
     loader = Loader(
@@ -81,33 +80,35 @@ def _fit_to_model(dataset: Dataset, blueprint: Blueprint) -> Dataset:
     return complete
 
 
-def _choose_samples(run: Path, ids: set[str], part: str) -> set[str]:
-    split = _find_split(run, ids)
-    if part == "auto":
-        part = "all" if split is None else "test"
-        if split is not None:
-            say("The model was trained on this data: only its test part is used (--part all: all).")
-    if part == "all":
-        if split is not None:
-            say("Careful: most of these samples were trained on, which flatters the model.")
-        return ids
-    if split is None:
-        raise ConfigError(
-            f"--part {part} needs the data that the run was trained on; this is other."
+def _choose_samples(run: Path, store: ImageStore, part: str) -> set[str]:
+    """Picks sample ids by what the run did with these very picture files."""
+    seen = json.loads((run / SEEN).read_text()) if (run / SEEN).exists() else {}
+    part_of = {digest: name for name, digests in seen.items() for digest in digests}
+    parts: dict[str, set[str]] = {"train": set(), "val": set(), "test": set(), "new": set()}
+    for row, sample in enumerate(store.samples):
+        met = {part_of[rows[row]] for rows in store.digests.values() if rows[row] in part_of}
+        # Copies of one file may lie in two parts; having been trained on weighs most.
+        parts[next((p for p in ("train", "val", "test") if p in met), "new")].add(sample.id)
+    everything = set().union(*parts.values())
+    known = len(parts["train"]) + len(parts["val"])
+    if part == "auto" and known:
+        say(
+            f"{known} of these {len(everything)} samples trained or chose this model and are left "
+            "out (--part all takes them in)."
         )
-    return set(split.parts[part]) & ids  # pyright: ignore[reportArgumentType]
-
-
-def _find_split(run: Path, ids: set[str]) -> Split | None:
-    """Finds how the run split these very samples, or None where they are others.
-
-    Any shared sample id counts: two data sets with one naming are rarer than a changed file.
-    """
-    if not (run / RUN).exists() or not (run / SPLIT).exists():
-        return None
-    json.loads((run / RUN).read_text())
-    split = read_split(run / SPLIT)
-    return split if ids & set(split.parts["train"]) else None
+        part = "unseen"
+    elif part in ("auto", "all"):
+        if known:
+            say(f"Careful: {known} of these samples trained or chose the model; they flatter it.")
+        return everything
+    chosen = parts["test"] | parts["new"] if part == "unseen" else parts[part]
+    if not chosen:
+        raise ConfigError(
+            f"No sample is left: of {len(everything)}, {len(parts['train'])} trained the model, "
+            f"{len(parts['val'])} chose it, {len(parts['test'])} tested it and "
+            f"{len(parts['new'])} are new to it. --part all takes every one."
+        )
+    return chosen
 
 
 def _print_scores(predictions: Predictions) -> None:

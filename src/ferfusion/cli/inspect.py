@@ -1,5 +1,7 @@
 """`ferfusion inspect`: what is understood of a folder or table, before anything is trained."""
 
+import csv
+import io
 from collections import Counter
 from pathlib import Path
 
@@ -8,26 +10,29 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from ferfusion.cli.setup import open_data, say
+from ferfusion.atomic import write_text
+from ferfusion.cli.setup import say
 from ferfusion.config import Settings
 from ferfusion.data import augmentation
 from ferfusion.data.cache import resize
 from ferfusion.data.dataset import Dataset
+from ferfusion.data.opening import open_dataset
 from ferfusion.errors import BrokenFilesError, ImageError
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
 from ferfusion.imaging.files import read_image
 from ferfusion.modality import MODALITIES
 from ferfusion.sample import Sample
 
-SHOWN_LEFTOVERS = 20
+SHOWN_PROBLEMS = 20
 DRAWS = 8
 
 
 def run_inspect(data: Path, out: Path, settings: Settings) -> None:
     """Prints what was understood, draws the sheets, and fails if any picture is unusable."""
-    dataset = open_data(data, settings)
+    dataset = open_dataset(data, subject_pattern=settings.subject_pattern or None)
     console = Console(highlight=False, soft_wrap=True)
     _print_reading(dataset, console)
+    _print_problems(_list_problems(dataset), out, console)
     sizes, broken = _look_at_pictures(dataset, console)
     _print_sizes(sizes, console)
     if broken:
@@ -53,36 +58,60 @@ def _print_reading(dataset: Dataset, console: Console) -> None:
     table.add_section()
     table.add_row(*_count("all", dataset.samples))
     console.print(table)
-    if dataset.has_subjects:
-        per_subject = Counter(s.subject for s in dataset.samples)
+    per_subject = Counter(s.subject for s in dataset.samples if s.subject is not None)
+    unnamed = len(dataset.samples) - per_subject.total()
+    if per_subject:
+        counts = sorted(per_subject.values())
         console.print(
-            f"{len(per_subject)} subjects, from {dataset.subjects_from}; 1 to "
-            f"{max(per_subject.values())} samples each (median {np.median(list(per_subject.values())):g})."
+            f"{len(counts)} subjects, from {dataset.subjects_from}; {counts[0]} to {counts[-1]} "
+            f"samples each (median {np.median(counts):g})."
         )
-    else:
+    if unnamed:
+        who = (
+            f"{unnamed} of {len(dataset.samples)} samples don't say"
+            if per_subject
+            else "No sample says"
+        )
         console.print(
-            "[yellow]Nobody is named. Without subjects the same face may be trained on and tested: "
-            "add subjects.csv (stem, subject) beside the data, or --subject-pattern.[/yellow]"
+            f"[yellow]{who} whom they show. Until all do, the same face may be trained on and "
+            "tested: add subjects.csv (stem, subject) beside the data, or --subject-pattern.[/yellow]"
         )
-    incomplete = [s for s in dataset.samples if len(s.images) < len(dataset.modalities)]
-    if incomplete:
-        named = ", ".join(s.id for s in incomplete[:5]) + (" ..." if len(incomplete) > 5 else "")
+
+
+def _list_problems(dataset: Dataset) -> list[tuple[str, str]]:
+    """Lists what is in no sample, and which samples lack a modality."""
+    problems = [(str(leftover.file), leftover.why) for leftover in dataset.leftovers]
+    for sample in dataset.samples:
+        lacking = [m for m in dataset.modalities if m not in sample.images]
+        if lacking:
+            there = ", ".join(str(file) for file in sample.images.values())
+            problems.append(
+                (there, f"sample {sample.id} has no {' and no '.join(lacking)} picture")
+            )
+    return problems
+
+
+def _print_problems(problems: list[tuple[str, str]], out: Path, console: Console) -> None:
+    """Prints the first problems and writes all of them to a file."""
+    if not problems:
+        console.print("Every picture has its partners; nothing is left over.")
+        return
+    console.print(f"[yellow]Left over or without a partner: {len(problems)}[/yellow]")
+    for where, why in problems[:SHOWN_PROBLEMS]:
+        console.print(f"  {where}: {why}")
+    if len(problems) > SHOWN_PROBLEMS:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([("file", "why"), *problems])
+        write_text(out / "unpaired.csv", text.getvalue())
         console.print(
-            f"[yellow]{len(incomplete)} samples lack a modality and are left out of comparisons: "
-            f"{named}[/yellow]"
+            f"  and {len(problems) - SHOWN_PROBLEMS} more: all are in {out / 'unpaired.csv'}"
         )
-    if dataset.leftovers:
-        console.print(f"[yellow]{len(dataset.leftovers)} files or rows are in no sample:[/yellow]")
-        for leftover in dataset.leftovers[:SHOWN_LEFTOVERS]:
-            console.print(f"  {leftover.file}: {leftover.why}")
-        if len(dataset.leftovers) > SHOWN_LEFTOVERS:
-            console.print(f"  and {len(dataset.leftovers) - SHOWN_LEFTOVERS} more")
 
 
 def _count(name: str, samples: tuple[Sample, ...] | list[Sample]) -> list[str]:
     seen = [sum(m in s.images for s in samples) for m in MODALITIES]
     subjects = {s.subject for s in samples if s.subject is not None}
-    return [name, str(len(samples)), *(str(n) for n in seen), str(len(subjects)) or ""]
+    return [name, str(len(samples)), *(str(n) for n in seen), str(len(subjects) or "")]
 
 
 def _look_at_pictures(

@@ -29,7 +29,7 @@ class _Commands(click.Group):
             )
         return super().resolve_command(ctx, args)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Lists commands in the order one meets them, not by alphabet."""
         return list(self.commands)
 
@@ -54,7 +54,7 @@ def demo(out: Path) -> None:
     run_demo(out)
 
 
-@app.command()
+@app.command(short_help="Say what is understood of DATA and what is wrong.")
 @click.argument("data", type=FOLDER)
 @click.option(
     "--out", type=FOLDER, metavar="DIR", help="Folder for the sheets; default: ferfusion-inspect."
@@ -70,7 +70,7 @@ def inspect(settings: Settings, data: Path, out: Path | None) -> None:
     run_inspect(data, out or Path("ferfusion-inspect"), settings)
 
 
-@app.command()
+@app.command(short_help="Train one model on DATA and test it.")
 @click.argument("data", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, metavar="RUN", help="Folder of the run.")
 @settings_options(*MODEL[:1], "fusion", "steps", *MODEL[1:], *DATA, *TRAINING, *MACHINE)
@@ -81,7 +81,7 @@ def train(settings: Settings, data: Path, out: Path) -> None:
     run_train(data, out, settings)
 
 
-@app.command()
+@app.command(short_help="Compare single, early and late fusion on DATA.")
 @click.argument("data", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the study.")
 @settings_options("rows", *MODEL, "note", *DATA, *TRAINING, *MACHINE)
@@ -95,7 +95,7 @@ def study(settings: Settings, data: Path, out: Path) -> None:
     run_study(data, out, settings)
 
 
-@app.command()
+@app.command(short_help="Test a trained model on DATA.")
 @click.argument("run", type=FOLDER)
 @click.argument("data", type=FOLDER)
 @click.option(
@@ -103,7 +103,8 @@ def study(settings: Settings, data: Path, out: Path) -> None:
     type=click.Choice(["auto", "all", "train", "val", "test"]),
     default="auto",
     show_default=True,
-    help="Which samples; auto: the test part if this is the data the run was trained on, else all.",
+    help="Which samples; auto: all that neither trained nor chose the model. Pictures are known "
+    "again by their bytes, whatever they are called.",
 )
 @click.option("--out", type=FOLDER, metavar="FILE", help="Write predictions to this CSV file.")
 @settings_options("subject_pattern", "cache", "device")
@@ -114,7 +115,7 @@ def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | N
     run_evaluate(run, data, part, out, settings)
 
 
-@app.command()
+@app.command(short_help="Say what is installed and what is missing.")
 def check() -> None:
     """Say what is installed, what this machine can do, and what to do about the rest."""
     from ferfusion.cli.check import run_check

@@ -66,15 +66,18 @@ def _option(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     default = getattr(Settings(), name)
     text = option.metadata["comment"]
     if wanted is bool:
-        return click.option(f"{shown}/--no-{shown[2:]}", name, default=None, help=text)
+        said = "on" if default else "off"
+        return click.option(
+            f"{shown}/--no-{shown[2:]}", name, default=None, help=f"{text} [default: {said}]"
+        )
+    metavar = {int: "N", float: "X"}.get(wanted) or "|".join(option.metadata["choices"])
+    metavar = metavar or option.metadata["metavar"]
     several = isinstance(default, tuple)
     said = ",".join(str(v) for v in default) if several else str(default)
     return click.option(
         shown,
         name,
         default=None,
-        # Lists may be given joined by commas or by repeating the option.
-        multiple=False,
-        metavar={int: "N", float: "X"}.get(wanted, "|".join(option.metadata["choices"]) or "TEXT"),
+        metavar=metavar,
         help=f"{text} [default: {said}]" if said else text,
     )

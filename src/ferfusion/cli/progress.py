@@ -1,6 +1,8 @@
 """What runs, how long it will take, and what has been learned so far, on the terminal."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -81,6 +83,13 @@ class StudyProgress:
             self.bars.remove_task(self.pictures)
             self.pictures = None
 
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[], None]]:
+        """Shows a bar while the block runs; gives a function that moves it by one."""
+        task = self.bars.add_task(what, total=total, learned="")
+        yield lambda: self.bars.advance(task)
+        self.bars.remove_task(task)
+
     def plan(self, work: float) -> None:
         """Opens the bar of the whole."""
         self.whole = self.bars.add_task("[bold]whole comparison", total=work, learned="")
@@ -88,6 +97,8 @@ class StudyProgress:
 
     def start(self, row: Row, seed: int, epochs: int) -> None:
         """Opens the bar of one model."""
+        if epochs and not self.console.is_terminal:
+            self.console.print(f"training {row.name}, seed {seed}: {epochs} epochs", style="dim")
         if epochs:
             name = f"{row.name}, seed {seed}"
             self.current = self.bars.add_task(name, total=epochs, learned="")
@@ -114,7 +125,8 @@ class StudyProgress:
         how = f"{record.seconds:.0f} s" if is_new else "was there already"
         weights = finished.facts["late_weights"]
         if weights is not None:
-            how = "weights " + " / ".join(f"{w:.1f}" for w in weights["weights"].values())
+            mixture = " / ".join(f"{w:.1f}" for w in weights["weights"].values())
+            how = f"weights {mixture}" + ("" if is_new else ", was there already")
         self.console.print(
             f"{record.inputs}, {record.how}, seed {record.seed}: test {scored} [dim]({how})[/dim]",
             soft_wrap=True,

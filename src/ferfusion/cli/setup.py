@@ -23,8 +23,8 @@ def open_data(data: Path, settings: Settings) -> Dataset:
     dataset = open_dataset(data, subject_pattern=settings.subject_pattern or None)
     if dataset.leftovers:
         say(
-            f"{len(dataset.leftovers)} images or rows of {data} are in no sample; "
-            f"`ferfusion inspect {data}` lists them."
+            f"Left out, because they are in no sample: {len(dataset.leftovers)} images or rows of "
+            f"{data}. `ferfusion inspect {data}` lists them."
         )
     return dataset
 
@@ -45,9 +45,10 @@ def make_setup(dataset: Dataset, settings: Settings) -> Setup:
         kind = "subject" if dataset.has_subjects else "paper"
         if kind == "paper" and not settings.split_file:
             say(
-                "Nobody is named in this data, so it is split by image, as in the paper: the same "
-                "face may be trained on and tested. Name subjects (subjects.csv, a column, or "
-                "--subject-pattern) to get numbers that hold for new people.",
+                "Not every sample of this data says whom it shows, so it is split by image, as in "
+                "the paper: the same face may be trained on and tested. Name the subjects "
+                "(subjects.csv, a column, or --subject-pattern) for numbers that hold for new "
+                "people; `ferfusion inspect` says who is missing.",
                 colour="yellow",
             )
     return Setup(

@@ -12,7 +12,7 @@ from ferfusion.data.dataset import Dataset
 from ferfusion.reporting.page import write_report
 from ferfusion.reporting.record import write_results
 from ferfusion.study.plan import choose_rows
-from ferfusion.study.run import Finished, Workbench, run_rows
+from ferfusion.study.run import Finished, Workbench, read_finished, run_rows
 from ferfusion.study.summary import summarise_study
 
 
@@ -36,10 +36,11 @@ def compare(
         save_config(settings, out)
     finished = run_rows(bench, rows, settings.seed, progress)
     if bench.fabric.is_global_zero:
+        finished = read_finished(out)
         write_results([run.record for run in finished], out / "results.csv")
         summary = summarise_study(
             bench.dataset,
-            [bench.split(seed) for seed in settings.seed],
+            [bench.split(seed) for seed in sorted({run.record.seed for run in finished})],
             finished,
             title=title,
             note=settings.note,

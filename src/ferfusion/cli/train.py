@@ -13,12 +13,12 @@ from ferfusion.study.run import Workbench, run_row
 
 def run_train(data: Path, out: Path, settings: Settings) -> None:
     """Trains one model, and before it the single models it starts from or mixes."""
-    if len(settings.seed) > 1:
+    seed, *more = settings.seed
+    if more:
         raise ConfigError("train takes one --seed; `ferfusion study` takes several.")
     dataset = open_data(data, settings)
     setup = make_setup(dataset, settings)
     row = choose_row(setup.modalities, settings)
-    seed = settings.seed[0]
     with StudyProgress() as progress:
         bench = Workbench(dataset, setup, out, progress.decode)
         if bench.fabric.is_global_zero:

@@ -1,6 +1,7 @@
 """Decode every picture once and keep it as bytes: later epochs and later runs cost nothing."""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +12,17 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from ferfusion.atomic import replacing
+from ferfusion.atomic import replacing, write_text
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import BrokenFilesError, ImageError
-from ferfusion.imaging.files import read_image
+from ferfusion.imaging.files import fingerprint_image, read_image
 from ferfusion.modality import Modality
 from ferfusion.sample import ImageFile, Sample
 
 Advance = Callable[[int, int], None]
 """Called with (done, total) while something long runs."""
 
-FORMAT = "1"  # part of every key: raise it when decoding or resizing changes
+FORMAT = "2"  # part of every key: raise it when decoding or resizing changes
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class ImageStore:
         size_px: Side of every picture.
         samples: In the order of the rows.
         pictures: Per modality, one row a sample.
-        fingerprint: SHA-256 over ids, labels, subjects and decoded pictures: names the data.
+        digests: Per modality and row, a hash of the picture's file: equal for copies of it.
+        fingerprint: SHA-256 over ids, labels, subjects and digests: names the data.
     """
 
     size_px: int
     samples: tuple[Sample, ...]
     pictures: Mapping[Modality, UInt8[np.ndarray, "samples size size 3"]]
+    digests: Mapping[Modality, tuple[str, ...]]
     fingerprint: str
 
     @property
@@ -91,7 +94,8 @@ def decode_all(
     if broken:
         raise BrokenFilesError(broken)
     pictures = {m: np.load(paths[m], mmap_mode="r") for m in modalities}
-    return ImageStore(size_px, samples, pictures, _fingerprint(samples, pictures))
+    digests = {m: tuple(json.loads(paths[m].with_suffix(".json").read_text())) for m in modalities}
+    return ImageStore(size_px, samples, pictures, digests, _fingerprint(samples, digests))
 
 
 def _decode(
@@ -106,9 +110,12 @@ def _decode(
     with replacing(path) as part:
         store = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
 
+        digests = [""] * len(files)
+
         def decode(row: int) -> str | None:
             try:
                 store[row] = resize(read_image(files[row]), size_px)
+                digests[row] = fingerprint_image(files[row])
             except ImageError as error:
                 return str(error)
             return None
@@ -124,6 +131,7 @@ def _decode(
         if broken:
             raise BrokenFilesError(broken)
         store.flush()
+        write_text(path.with_suffix(".json"), json.dumps(digests))
 
 
 def resize(
@@ -147,14 +155,10 @@ def _key(files: Sequence[ImageFile], size_px: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _fingerprint(
-    samples: Sequence[Sample], pictures: Mapping[Modality, UInt8[np.ndarray, "n size size 3"]]
-) -> str:
+def _fingerprint(samples: Sequence[Sample], digests: Mapping[Modality, Sequence[str]]) -> str:
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(f"{sample.id} {sample.expression} {sample.subject}\n".encode())
-    for modality, rows in pictures.items():
-        digest.update(f"{modality}\n".encode())
-        for row in rows:
-            digest.update(row)
+    for modality, rows in digests.items():
+        digest.update(" ".join((modality, *rows, "\n")).encode())
     return digest.hexdigest()

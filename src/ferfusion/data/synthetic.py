@@ -29,7 +29,7 @@ from ferfusion.imaging.palette import colourise
 _FOLDERS = {"angry": "Angry", "happy": "Happy", "neutral": "Neutral", "sad": "Sad",
             "surprised": "Surprise"}  # fmt: skip
 _PARAMETERS = "synthetic.json"
-_VERSION = 1  # raise when the same parameters give other pictures
+_VERSION = 3
 _LIGHT_SHARES = (0.40, 0.35, 0.25)  # of LIGHTS: even, dim, side
 _SUFFIXES = ("Vis", "Ir", "MSX")
 
@@ -58,7 +58,8 @@ def draw_sample(
     Args:
         identity: Who; see `draw_identity`.
         expression: One of `ferfusion.expression.VIRI`.
-        light: "even", "dim" or "side": what falls on the visible picture; the thermal camera doesn't notice it.
+        light: "even", "dim" or "side": what falls on the visible picture. The thermal camera
+            doesn't notice it.
         intensity: From 0 (not shown) to 1 (in full); below about 0.4 it is hard to name.
         seed: Draws pose, variant, background and noise.
         size_px: Side of the pictures.
@@ -72,10 +73,10 @@ def draw_sample(
     muscles = draw_muscles(expression, intensity, rng)
     yaw = float(rng.normal(0.0, 0.045))
     pose = Pose(
-        scale=float(0.262 * rng.uniform(0.95, 1.03)),
+        scale=float(0.345 * rng.uniform(0.95, 1.03)),
         tilt_deg=float(rng.normal(0.0, 3.2)),
         x=float(0.5 + rng.normal(0.0, 0.015)),
-        y=float(0.50 + rng.normal(0.0, 0.012)),
+        y=float(0.49 + rng.normal(0.0, 0.012)),
     )
     face = shape_face(identity, muscles, yaw)
     hair = shape_hair(identity, face.chin_y)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
-Points = Float[np.ndarray, "points 2"]
+Points = Float[np.ndarray, "_ 2"]
 Outline = Sequence[Sequence[float | int] | np.ndarray] | Points
 Colour = Sequence[float | int] | float | int
 
@@ -62,10 +62,11 @@ def both_sides(right: Outline) -> Points:
 def ribbon(line: Outline, widths: Sequence[float]) -> Points:
     """Gives a line a width that changes along it; the result is an outline to fill."""
     centre = np.asarray(line, dtype=np.float64)
-    along = np.gradient(centre, axis=0)
-    normal = along[:, ::-1] * (-1.0, 1.0) / (np.linalg.norm(along, axis=1, keepdims=True) + 1e-9)
-    places = np.linspace(0.0, 1.0, len(centre))
-    half = np.interp(places, np.linspace(0.0, 1.0, len(widths)), widths)[:, np.newaxis] / 2.0
+    ends = np.concatenate([centre[:1], centre, centre[-1:]])
+    along = ends[2:] - ends[:-2]
+    normal = along[:, ::-1] * (-1.0, 1.0) / (np.hypot(along[:, :1], along[:, 1:]) + 1e-9)
+    places = np.arange(len(centre)) * ((len(widths) - 1) / (len(centre) - 1))
+    half = np.interp(places, np.arange(len(widths)), widths)[:, np.newaxis] / 2.0
     return np.concatenate([centre + normal * half, (centre - normal * half)[::-1]])
 
 

@@ -46,7 +46,7 @@ def paint_face(
     canvas = Canvas.blank(size_px, pose, (0, 0, 0), fine=4 if size_px <= 160 else 3)
     covering = person.cloth_accent if hair.is_cloth else person.hair
     _paint_background(canvas, face, rng)
-    _paint_covering(canvas, hair.back, hair.back_strands, shaded(covering, 0.72))
+    _paint_covering(canvas, hair.back, hair.back_strands, shaded(covering, 0.78))
     _paint_neck_and_clothes(canvas, face, tones)
     _paint_skin(canvas, face, hair, tones)
     for eye in face.eyes:

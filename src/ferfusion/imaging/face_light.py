@@ -32,7 +32,7 @@ def light_picture(
         linear *= rng.uniform(0.86, 1.04) * tint
     elif light == "dim":
         glow = (1.12, 0.98, 0.80) if rng.random() < 0.5 else (0.85, 0.98, 1.2)
-        linear *= rng.uniform(0.006, 0.019) * np.asarray(glow) * tint
+        linear *= rng.uniform(0.012, 0.035) * np.asarray(glow) * tint
         noise = float(rng.uniform(0.04, 0.065))
     else:
         linear *= _side_light(side_px, pose, rng)[..., np.newaxis] * tint

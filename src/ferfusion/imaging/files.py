@@ -4,6 +4,7 @@ Every picture of every data set comes in through here, so this is where size lim
 turn (EXIF) and 16-bit pictures are dealt with, and where an unusable file gets its sentence.
 """
 
+import hashlib
 import io
 import threading
 import warnings
@@ -63,6 +64,15 @@ def read_image(file: ImageFile) -> UInt8[np.ndarray, "height width 3"]:
         return _to_rgb(upright)
     except _DAMAGE as error:
         raise _damaged(file, error) from error
+
+
+def fingerprint_image(file: ImageFile) -> str:
+    """Gives a hash of a picture's bytes as they are on disk: 32 hex digits, equal for copies.
+
+    Raises:
+        ImageError: The file can't be read.
+    """
+    return hashlib.blake2b(_read_bytes(file), digest_size=16).hexdigest()
 
 
 def read_image_size(file: ImageFile) -> tuple[int, int]:

@@ -13,7 +13,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 def blend_msx(
     visible: UInt8[np.ndarray, "height width 3"],
-    infrared: UInt8[np.ndarray, "height width 3"],
+    infrared: UInt8[np.ndarray, "_ _ 3"],
     *,
     sigma_px: float,
     gain: float,

@@ -4,6 +4,7 @@ A trunk maps `Float[Tensor, "batch 3 size size"]` to `Float[Tensor, "batch width
 five (Naseem et al. 2024, Table 5) are entries of `BACKBONES`; any other name is looked up in timm.
 """
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,9 @@ def find_backbone(name: str) -> Backbone:
     import timm
 
     if not timm.is_model(name):
-        known = [*BACKBONES, *timm.list_models()]
+        # Ours are listed; a misspelt name of timm's is still recognised.
+        near = difflib.get_close_matches(name, [*BACKBONES, *timm.list_models()], n=1)
+        known = [*BACKBONES, *(n for n in near if n not in BACKBONES)]
         raise ConfigError(unknown_name("backbone", name, known) + " Any name of timm works too.")
     return _describe_timm(name)
 

@@ -77,11 +77,12 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             )
         blueprint = Blueprint.from_json(facts["blueprint"])
         preprocessing = Preprocessing.from_json(facts["preprocessing"])
-    except (KeyError, TypeError, ValueError) as error:
+        recipe = dict(facts["recipe"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / FACTS} is damaged: {error!r}.") from error
     model = assemble(blueprint)
     restore(model, read_tensors(folder / TENSORS), folder / TENSORS)
-    return Checkpoint(model.eval(), blueprint, preprocessing, facts["recipe"])
+    return Checkpoint(model.eval(), blueprint, preprocessing, recipe)
 
 
 def restore(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:

@@ -30,19 +30,24 @@ from ferfusion.data.splits import (
 )
 from ferfusion.errors import ConfigError, ResultsError
 from ferfusion.evaluation.predictions import Predictions, read_predictions, write_predictions
-from ferfusion.modality import Modality
-from ferfusion.models.backbones import find_backbone
+from ferfusion.modality import MODALITIES, Modality
+from ferfusion.models.backbones import build_trunk, find_backbone
 from ferfusion.models.blueprint import count_parameters
 from ferfusion.models.checkpoint import load_checkpoint, save_checkpoint
 from ferfusion.reporting.record import RunRecord, make_record
 from ferfusion.study.manifest import describe_versions
-from ferfusion.study.plan import Row
+from ferfusion.study.plan import Row, list_rows
 from ferfusion.training.loop import STATE, Epoch
 from ferfusion.training.machine import settle, start_fabric
 from ferfusion.training.recipe import Hardware, Recipe
 from ferfusion.training.stages import Lab, Trained, fit_early, fit_single, mix_late
 
-RUN, SPLIT, VAL, TEST = "run.json", "split.csv", "val.csv", "test.csv"
+RUN, SPLIT, SEEN = "run.json", "split.csv", "seen.json"
+VAL, TEST = "val.csv", "test.csv"
+
+
+OURS = frozenset({"setup.json", "config.toml", "splits", "runs", "stages", STATE})
+"""What an unfinished study or training leaves in its folder."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ class Workbench:
         self.setup = setup
         self.out = out
         self.backbone = backbone
+        build_trunk(backbone, setup.weights)  # fails now, not after the pictures are decoded
         self.hardware = settle(setup.hardware, backbone)
         self.fabric: Fabric = start_fabric(self.hardware)
         self.store: ImageStore = decode_all(
@@ -146,7 +152,8 @@ class Workbench:
     def _find_split(self, seed: int) -> Split:
         drawn_before = self.out / "splits" / f"{self.setup.split_kind}-seed{seed}.csv"
         path = self.setup.split_file or drawn_before
-        if path.exists() or self.setup.split_file is not None:
+        # A split without results may be of other data: a first try that failed, say.
+        if self.setup.split_file is not None or (path.exists() and self._setup_path.exists()):
             split = read_split(path)
             check_split(split, self.dataset)
             return split
@@ -176,13 +183,14 @@ class Workbench:
             "weights": Path(self.setup.weights).name,
             "size": self.setup.size_px,
             "split": self.setup.split_kind,
-            "split_file": "" if self.setup.split_file is None else self.setup.split_file.name,
+            "split_file": ""
+            if self.setup.split_file is None
+            else read_split(self.setup.split_file).checksum,
             "precision": self.hardware.precision,
             **recipe,
         }
-        path = self.out / "setup.json"
-        if path.exists():
-            before = json.loads(path.read_text())
+        if self._setup_path.exists():
+            before = json.loads(self._setup_path.read_text())
             changed = [
                 f"{name} was {before.get(name)!r}, now {value!r}"
                 for name, value in facts.items()
@@ -193,13 +201,20 @@ class Workbench:
                     f"{self.out} holds results made otherwise: {'; '.join(changed)}. Give another "
                     f"--out, or go on with the old options (--config {self.out / 'config.toml'})."
                 )
-        elif self.out.exists() and any(self.out.iterdir()):
+        elif self.out.exists() and any(p.name not in OURS for p in self.out.iterdir()):
             raise ResultsError(
                 f"{self.out} is not empty and not ours. Give another --out; nothing is overwritten."
             )
-        elif self.fabric.is_global_zero:
-            write_text(path, json.dumps(facts, indent=2) + "\n")
-        self.fabric.barrier()
+        self._facts = facts
+
+    @property
+    def _setup_path(self) -> Path:
+        return self.out / "setup.json"
+
+    def commit_setup(self) -> None:
+        """Ties the folder to this setup; called when there is a first result to protect."""
+        if not self._setup_path.exists():
+            write_text(self._setup_path, json.dumps(self._facts, indent=2) + "\n")
 
 
 def run_row(
@@ -250,6 +265,7 @@ def run_row(
         # Counts what an interrupted training did before.
         seconds = max(seconds, sum(e.seconds for e in trained.history.epochs))
     if bench.fabric.is_global_zero:
+        bench.commit_setup()
         _keep(bench, lab, row, trained, seconds, folder)
     bench.fabric.barrier()
     finished = read_run(folder)
@@ -260,8 +276,11 @@ def run_row(
 def _keep(
     bench: Workbench, lab: Lab, row: Row, trained: Trained, seconds: float, folder: Path
 ) -> None:
-    save_checkpoint(folder, trained.model, trained.blueprint, lab.preprocessing, asdict(lab.recipe))
+    save_checkpoint(
+        folder, trained.model, trained.blueprint, lab.preprocessing, asdict(trained.recipe)
+    )
     write_split(lab.split, folder / SPLIT)
+    write_text(folder / SEEN, json.dumps(list_digests(bench.store, lab.split)) + "\n")
     write_predictions(trained.val, folder / VAL)
     write_predictions(trained.test, folder / TEST)
     record = make_record(
@@ -290,7 +309,7 @@ def _keep(
             **asdict(trained.weights),
             "weights": {str(m): w for m, w in trained.weights.weights.items()},
         },
-        "recipe": asdict(lab.recipe),
+        "recipe": asdict(trained.recipe),
         "weights": Path(lab.weights).name,
         "size_px": lab.store.size_px,
         "precision": lab.hardware.precision,
@@ -357,6 +376,35 @@ def run_rows(
                 if not path.exists():
                     write_predictions(finished.predictions, path)
     return [results[row, seed] for row in rows for seed in seeds]
+
+
+def read_finished(out: Path) -> list[Finished]:
+    """Reads every finished run of a study, those of earlier calls too.
+
+    Returns:
+        In the order of the paper's tables, the seeds of a row together.
+    """
+    runs = [read_run(path.parent) for path in sorted((out / "runs").glob(f"*/{RUN}"))]
+    order = [row.name for row in list_rows(MODALITIES)]
+    return sorted(
+        runs,
+        key=lambda run: (
+            order.index(run.record.model) if run.record.model in order else len(order),
+            run.record.model,
+            run.record.seed,
+        ),
+    )
+
+
+def list_digests(store: ImageStore, split: Split) -> dict[str, list[str]]:
+    """Lists, per part, the hashes of its picture files, so that `evaluate` knows them again."""
+    part_of = {i: part for part, ids in split.parts.items() for i in ids}
+    digests: dict[str, list[str]] = {part: [] for part in split.parts}
+    for rows in store.digests.values():
+        for sample, digest in zip(store.samples, rows, strict=True):
+            if sample.id in part_of:
+                digests[part_of[sample.id]].append(digest)
+    return digests
 
 
 def check_rows(dataset: Dataset, modalities: Sequence[Modality]) -> None:

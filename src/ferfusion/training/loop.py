@@ -140,8 +140,9 @@ def fit(
 def warm_up_head(
     fabric: Fabric, model: nn.Module, train: Loader, preprocessing: Preprocessing, recipe: Recipe
 ) -> None:
-    """Trains the head alone, on features computed once, so that its first steps, still random,
-    don't spoil the trunks' pretrained weights.
+    """Trains the head alone, on features computed once.
+
+    Otherwise the first steps of a head that is still random would spoil the trunks' weights.
 
     Source:
         Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform

@@ -112,6 +112,7 @@ def start_fabric(hardware: Hardware) -> Fabric:
         fabric.launch()
     except (ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"Can't train on {hardware.devices} x {hardware.device} in {hardware.precision}: {error}"
+            f"Can't train on {hardware.devices} x {hardware.device} in "
+            f"{hardware.precision}: {error}"
         ) from error
     return fabric

@@ -106,6 +106,7 @@ class Trained:
     Attributes:
         model: With the weights of its best epoch.
         blueprint: What it is made of.
+        recipe: As it was used: random trunks change it.
         history: Of its own fit; None for late fusion, which has none.
         weights: Late fusion's; None for the others.
         val: Predictions that chose the epoch, and may choose more.
@@ -114,6 +115,7 @@ class Trained:
 
     model: nn.Module
     blueprint: Blueprint
+    recipe: Recipe
     history: History | None
     weights: FusionWeights | None
     val: Predictions
@@ -223,7 +225,7 @@ def mix_late(
         return replace(next(iter(of.values())), probs=probs)
 
     model = LateFusionModel(singles, weights.weights).eval()
-    return Trained(model, blueprint, None, weights, mix(val), mix(test))
+    return Trained(model, blueprint, lab.recipe, None, weights, mix(val), mix(test))
 
 
 def _fit(
@@ -268,6 +270,7 @@ def _fit(
     return Trained(
         model,
         blueprint,
+        recipe,
         history,
         None,
         lab.predict(model, blueprint.modalities, "val"),
