@@ -79,9 +79,7 @@ def main(study: Path, data: Path) -> None:
                 probs=model.predict_proba(inputs[test]),
             )
             name = "+".join(combination)
-            write_predictions(
-                predictions, study / "frozen_baseline" / f"{name}-seed{seed}.csv"
-            )
+            write_predictions(predictions, study / "frozen_baseline" / f"{name}-seed{seed}.csv")
             writer.writerow((name, seed, int(predictions.correct.sum()), len(predictions)))
     write_text(study / "frozen_baseline.csv", table.getvalue())
     print(table.getvalue())

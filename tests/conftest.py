@@ -70,7 +70,9 @@ def make_store() -> Callable[..., ImageStore]:
             for row in range(n):
                 array[row, :, :, (row + turn) % len(LABELS)] += 60
             pictures[modality] = array.astype(np.uint8)
-        return ImageStore(size_px, samples, pictures, fingerprint=f"fake-{n}-{size_px}-{seed}")
+        name = f"fake-{n}-{size_px}-{seed}"
+        digests = {m: tuple(f"{name}-{m}-{row}" for row in range(n)) for m in MODALITIES}
+        return ImageStore(size_px, samples, pictures, digests, fingerprint=name)
 
     return make
 

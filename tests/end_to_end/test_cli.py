@@ -241,7 +241,7 @@ def test_evaluate_takes_the_test_part_of_the_training_data(
     run, table = studied / "runs" / "visible", tmp_path / "answers.csv"
     answer = ferfusion("evaluate", run, data, "--out", table)
     assert answer.code == 0, answer.said
-    assert "only its test part is used" in answer.said
+    assert "40 of these 50 samples trained or chose this model and are left out" in answer.said
     assert_same_answers(table, studied / "predictions" / "visible.csv")
     assert "not overwritten" in ferfusion("evaluate", run, data, "--out", table).err
 
@@ -282,7 +282,23 @@ def test_evaluate_takes_all_of_other_data(
     assert re.search(r"\d/6 = ", answer.said)
     refused = ferfusion("evaluate", run, other, "--part", "test")
     assert refused.code == 2
-    assert "--part test" in refused.err
+    assert "No sample is left" in refused.err
+
+
+def test_evaluate_knows_pictures_not_names(
+    ferfusion: Ferfusion, studied: Path, data: Path, tmp_path: Path
+) -> None:
+    # Other people's faces whose files are called just like those of the training data.
+    other = write_synthetic_dataset(tmp_path / "other", subjects=4, size_px=48, seed=3)
+    run = studied / "runs" / "visible"
+    answer = ferfusion("evaluate", run, other, "--out", tmp_path / "other.csv")
+    assert answer.code == 0, answer.said
+    assert "left out" not in answer.said
+    assert len(read_csv(tmp_path / "other.csv")[1]) == 20
+    # The training data under another name.
+    shutil.copytree(data, tmp_path / "moved")
+    answer = ferfusion("evaluate", run, tmp_path / "moved", "--out", tmp_path / "moved.csv")
+    assert_same_answers(tmp_path / "moved.csv", studied / "predictions" / "visible.csv")
 
 
 def test_evaluate_refuses_unknown_classes_and_folders_without_a_model(
@@ -365,9 +381,11 @@ def test_more_rows_and_seeds_train_only_what_is_missing(
     assert (out / "predictions" / "visible-seed1.csv").exists()
     assert more.said.count("was there already") == 2
 
-    again = ferfusion("study", data, *FAST, "--rows", wanted, "--seed", "0,1", "--out", out)
+    # Asking for less shows everything that is finished all the same.
+    again = ferfusion("study", data, *FAST, "--rows", "infrared", "--seed", "1", "--out", out)
     assert again.code == 0
     assert when_changed(out) == after
+    assert read_csv(out / "results.csv")[1] == rows
 
 
 def test_a_row_alone_brings_the_single_models_it_needs(
@@ -377,7 +395,8 @@ def test_a_row_alone_brings_the_single_models_it_needs(
     answer = ferfusion("study", data, *FAST, "--rows", "late-visible-msx", "--out", out)
     assert answer.code == 0, answer.said
     assert {p.name for p in (out / "runs").iterdir()} == {"visible", "msx", "late-visible-msx"}
-    assert [r["model"] for r in read_csv(out / "results.csv")[1]] == ["late-visible-msx"]
+    models = [r["model"] for r in read_csv(out / "results.csv")[1]]
+    assert models == ["visible", "msx", "late-visible-msx"]
 
 
 @pytest.mark.parametrize(
@@ -421,7 +440,7 @@ def test_saved_config_makes_the_same_study(ferfusion: Ferfusion, copied: Path, d
     before = when_changed(copied)
     answer = ferfusion("study", data, "--config", copied / "config.toml", "--out", copied)
     assert answer.code == 0, answer.said
-    assert answer.said.count("was there already") == 9
+    assert answer.said.count("was there already") == 12
     assert when_changed(copied) == before
 
 

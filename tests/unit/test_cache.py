@@ -50,6 +50,7 @@ def forbid_opening(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"{file} was opened again")
 
     monkeypatch.setattr(cache, "read_image", fail)
+    monkeypatch.setattr(cache, "fingerprint_image", fail)
 
 
 def test_rows_are_the_pictures_of_the_samples(dataset: Dataset, tmp_path: Path) -> None:
@@ -76,6 +77,7 @@ def test_pictures_are_decoded_once(
     )
     assert told == []
     assert second.fingerprint == first.fingerprint
+    assert second.digests == first.digests
     np.testing.assert_array_equal(second.pictures[V], first.pictures[V])
 
 
@@ -130,12 +132,21 @@ def test_all_broken_files_are_reported_at_once_and_nothing_stays(
     for path in broken:
         assert sum(str(path) in sentence for sentence in caught.value.sentences) == 1
         assert str(path) in str(caught.value)
-    assert list(folder.glob("*.npy")) == []
-    assert [p for p in folder.iterdir() if p.name.endswith(".part")] == []
+    assert not folder.exists() or list(folder.iterdir()) == []
 
     for seed, path in enumerate(broken):
         write_picture(path, seed)
     assert len(decode_all(dataset, MODALITIES, SIZE, folder=folder).samples) == 4
+
+
+def test_copies_of_a_file_have_one_digest_wherever_they_lie(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    original, copy = dataset.samples[0].images[V].path, dataset.samples[3].images[IR].path
+    copy.write_bytes(original.read_bytes())
+    digests = decode_all(dataset, (V, IR), SIZE, folder=tmp_path / "cache").digests
+    assert digests[V][0] == digests[IR][3]
+    assert len({*digests[V], *digests[IR]}) == 7
 
 
 def test_samples_that_lack_a_modality_are_left_out(dataset: Dataset, tmp_path: Path) -> None:

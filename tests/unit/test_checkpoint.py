@@ -126,7 +126,7 @@ def test_truncated_tensors_are_refused(saved: Path, keep: int) -> None:
 
 def test_newer_format_is_refused(saved: Path) -> None:
     change(saved / FACTS, format=2)
-    with pytest.raises(CheckpointError, match="format 2.*Install"):
+    with pytest.raises(CheckpointError, match=r"format 2.*Install"):
         load_checkpoint(saved)
 
 

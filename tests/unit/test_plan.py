@@ -30,7 +30,8 @@ def names(rows: tuple[Row, ...]) -> list[str]:
 
 def test_the_papers_twelve_rows_and_their_numbers() -> None:
     rows = list_rows(MODALITIES)
-    assert names(rows) == list(PRINTED)[:3] + [
+    assert names(rows) == [
+        *list(PRINTED)[:3],
         *[n for n in PRINTED if n.endswith("1step")],
         *[n for n in PRINTED if n.endswith("3step")],
         *[n for n in PRINTED if n.startswith("late")],

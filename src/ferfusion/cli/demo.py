@@ -39,7 +39,13 @@ def run_demo(out: Path) -> None:
             pretrain(others, trunk, progress)
         say("3/3  the comparison")
         settings = resolve(
-            {"size": SIZE_PX, "epochs": 4, "weights": f"resnet18={trunk}", "note": NOTE}
+            {
+                "size": SIZE_PX,
+                "epochs": 6,
+                "backbone_learning_rate": 3e-4,
+                "weights": f"resnet18={trunk}",
+                "note": NOTE,
+            }
         )
         dataset = open_data(data, settings)
         compare(dataset, out / "study", settings, progress, title="Demo: drawn faces")
@@ -57,7 +63,7 @@ def pretrain(faces: Path, trunk: Path, progress: StudyProgress) -> None:
     """Trains a trunk from random weights on visible pictures and writes it as a weights file."""
     settings = Settings(size=SIZE_PX, weights=("none",), modalities=("visible",))
     dataset = open_data(faces, settings)
-    recipe = Recipe(epochs=20, batch_size=16, learning_rate=1e-3, dropout=0.25)
+    recipe = Recipe(epochs=24, batch_size=16, learning_rate=1e-3, dropout=0.25)
     setup = replace(make_setup(dataset, settings), recipe=recipe)
     folder = trunk.with_suffix(".unfinished")
     lab = Workbench(dataset, setup, folder, progress.decode).lab(seed=1)

@@ -68,13 +68,14 @@ def _print_reading(dataset: Dataset, console: Console) -> None:
         )
     if unnamed:
         who = (
-            f"{unnamed} of {len(dataset.samples)} samples don't say"
+            f"{unnamed} of {len(dataset.samples)} samples don't say whom they show"
             if per_subject
-            else "No sample says"
+            else "No sample says whom it shows"
         )
         console.print(
-            f"[yellow]{who} whom they show. Until all do, the same face may be trained on and "
-            "tested: add subjects.csv (stem, subject) beside the data, or --subject-pattern.[/yellow]"
+            f"[yellow]{who}. Until all do, the same face may be trained on and "
+            "tested: add subjects.csv (stem, subject) beside the data, or "
+            "--subject-pattern.[/yellow]"
         )
 
 

@@ -81,21 +81,25 @@ def decode_all(
     folder = folder or default_cache_folder()
     files = {m: [s.images[m] for s in samples] for m in modalities}
     paths = {m: folder / f"{_key(files[m], size_px)}.npy" for m in modalities}
-    total = sum(len(files[m]) for m in modalities if not paths[m].exists())
+    missing = [m for m in modalities if not _is_complete(paths[m])]
+    total = sum(len(files[m]) for m in missing)
     broken: list[str] = []
     done = 0
-    for modality in modalities:
-        if not paths[modality].exists():
-            try:
-                _decode(files[modality], paths[modality], size_px, done, total, advance)
-            except BrokenFilesError as error:
-                broken.extend(error.sentences)
-            done += len(files[modality])
+    for modality in missing:
+        try:
+            _decode(files[modality], paths[modality], size_px, done, total, advance)
+        except BrokenFilesError as error:
+            broken.extend(error.sentences)
+        done += len(files[modality])
     if broken:
         raise BrokenFilesError(broken)
     pictures = {m: np.load(paths[m], mmap_mode="r") for m in modalities}
     digests = {m: tuple(json.loads(paths[m].with_suffix(".json").read_text())) for m in modalities}
     return ImageStore(size_px, samples, pictures, digests, _fingerprint(samples, digests))
+
+
+def _is_complete(path: Path) -> bool:
+    return path.exists() and path.with_suffix(".json").exists()
 
 
 def _decode(

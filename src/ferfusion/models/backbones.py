@@ -245,7 +245,8 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
             f"{path} holds more than tensors and is refused, because loading it could run code. "
             "Save its state dict as .safetensors and pass that."
         ) from error
-    return state.get("state_dict", state) if isinstance(state, dict) else {}
+    state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
 
 
 def _load_trunk(

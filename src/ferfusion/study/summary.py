@@ -44,7 +44,7 @@ def summarise_study(
         title=title,
         data=_describe_data(dataset, note),
         splits=tuple(_describe_split(dataset, split) for split in splits),
-        runs=tuple(_describe_run(run) for run in finished),
+        runs=tuple(describe_run(run) for run in finished),
         recipe=describe_recipe(facts),
         versions={name: str(value) for name, value in facts["versions"].items()},
         command=command,
@@ -99,7 +99,8 @@ def _describe_split(dataset: Dataset, split: Split) -> SplitFacts:
     )
 
 
-def _describe_run(run: Finished) -> RunReport:
+def describe_run(run: Finished) -> RunReport:
+    """Gives what tables and the page show of a run."""
     facts = run.facts
     stages: tuple[StageHistory, ...] = ()
     if facts["history"] is not None:
