@@ -11,7 +11,7 @@ from ferfusion.config import Settings, resolve
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import write_tensors
-from ferfusion.study.run import Workbench
+from ferfusion.study.workbench import Workbench
 from ferfusion.training.recipe import Recipe
 from ferfusion.training.stages import fit_single
 

@@ -14,7 +14,7 @@ from ferfusion.data.opening import open_dataset
 from ferfusion.errors import ConfigError
 from ferfusion.modality import parse_modalities
 from ferfusion.models.backbones import IMAGENET, NO_WEIGHTS
-from ferfusion.study.run import Setup, check_rows
+from ferfusion.study.workbench import Setup, check_rows
 from ferfusion.training.recipe import Hardware, Recipe
 
 

@@ -12,8 +12,9 @@ from ferfusion.data.dataset import Dataset
 from ferfusion.reporting.page import write_report
 from ferfusion.reporting.record import write_results
 from ferfusion.study.plan import choose_rows
-from ferfusion.study.run import Finished, Workbench, read_finished, run_rows
+from ferfusion.study.run import Finished, read_finished, run_rows
 from ferfusion.study.summary import summarise_study
+from ferfusion.study.workbench import Workbench
 
 
 def run_study(data: Path, out: Path, settings: Settings) -> None:

@@ -8,7 +8,8 @@ from ferfusion.config import Settings
 from ferfusion.errors import ConfigError
 from ferfusion.modality import Modality
 from ferfusion.study.plan import Row
-from ferfusion.study.run import Workbench, run_row
+from ferfusion.study.run import run_row
+from ferfusion.study.workbench import Workbench
 
 
 def run_train(data: Path, out: Path, settings: Settings) -> None:

@@ -8,73 +8,32 @@ epoch.
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from lightning_fabric import Fabric
-
 from ferfusion.atomic import write_text
-from ferfusion.data.augmentation import count_copies
-from ferfusion.data.cache import Advance, ImageStore, decode_all
-from ferfusion.data.dataset import Dataset
+from ferfusion.data.cache import ImageStore
 from ferfusion.data.splits import (
     Split,
-    check_split,
-    draw_paper_split,
-    draw_subject_split,
-    read_split,
     shared_subjects,
     write_split,
 )
-from ferfusion.errors import ConfigError, ResultsError
+from ferfusion.errors import ResultsError
 from ferfusion.evaluation.predictions import Predictions, read_predictions, write_predictions
 from ferfusion.modality import MODALITIES, Modality
-from ferfusion.models.backbones import build_trunk, find_backbone
 from ferfusion.models.blueprint import count_parameters
 from ferfusion.models.checkpoint import load_checkpoint, save_checkpoint
 from ferfusion.reporting.record import RunRecord, make_record
 from ferfusion.study.manifest import describe_versions
 from ferfusion.study.plan import Row, list_rows
+from ferfusion.study.workbench import Workbench
 from ferfusion.training.loop import STATE, Epoch
-from ferfusion.training.machine import settle, start_fabric
-from ferfusion.training.recipe import Hardware, Recipe
 from ferfusion.training.stages import Lab, Trained, fit_early, fit_single, mix_late
 
 RUN, SPLIT, SEEN = "run.json", "split.csv", "seen.json"
 VAL, TEST = "val.csv", "test.csv"
-
-
-OURS = frozenset({"setup.json", "config.toml", "splits", "runs", "stages", STATE})
-"""What an unfinished study or training leaves in its folder."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """All that decides the results of a study, but the data itself.
-
-    Attributes:
-        modalities: Samples that lack one of these are left out of every row.
-        backbone: Name of every trunk.
-        weights: First weights: `imagenet`, `none`, or a file.
-        size_px: Side of the pictures.
-        split_kind: `subject` or `paper`.
-        split_file: Used instead of drawing a split, where given.
-        recipe: How every model is trained; its seed is replaced by each seed of the study.
-        hardware: Where.
-        cache: Folder of decoded pictures; None is the usual one.
-    """
-
-    modalities: tuple[Modality, ...]
-    backbone: str
-    weights: str
-    size_px: int
-    split_kind: str
-    split_file: Path | None
-    recipe: Recipe
-    hardware: Hardware
-    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -110,111 +69,6 @@ class Listener(Protocol):
 
     def finish(self, finished: Finished, work: float, *, is_new: bool) -> None:
         """A row is finished, now or earlier."""
-
-
-class Workbench:
-    """A data set, decoded and split, on a machine that is ready to train."""
-
-    def __init__(self, dataset: Dataset, setup: Setup, out: Path, advance: Advance | None) -> None:
-        backbone = find_backbone(setup.backbone)
-        self.dataset = dataset.complete_in(setup.modalities)
-        self.setup = setup
-        self.out = out
-        self.backbone = backbone
-        build_trunk(backbone, setup.weights)  # fails now, not after the pictures are decoded
-        self.hardware = settle(setup.hardware, backbone)
-        self.fabric: Fabric = start_fabric(self.hardware)
-        self.store: ImageStore = decode_all(
-            self.dataset, setup.modalities, setup.size_px, folder=setup.cache, advance=advance
-        )
-        self._splits: dict[int, Split] = {}
-        self._refuse_other_results()
-
-    def lab(self, seed: int) -> Lab:
-        """Gives what all trainings of one seed share."""
-        return Lab(
-            fabric=self.fabric,
-            hardware=self.hardware,
-            store=self.store,
-            labels=self.dataset.labels,
-            split=self.split(seed),
-            backbone=self.backbone,
-            weights=self.setup.weights,
-            recipe=replace(self.setup.recipe, seed=seed),
-        )
-
-    def split(self, seed: int) -> Split:
-        """Gives the split of a seed, from its file if it was drawn before."""
-        if seed not in self._splits:
-            self._splits[seed] = self._find_split(seed)
-        return self._splits[seed]
-
-    def _find_split(self, seed: int) -> Split:
-        drawn_before = self.out / "splits" / f"{self.setup.split_kind}-seed{seed}.csv"
-        path = self.setup.split_file or drawn_before
-        # A split without results may be of other data: a first try that failed, say.
-        if self.setup.split_file is not None or (path.exists() and self._setup_path.exists()):
-            split = read_split(path)
-            check_split(split, self.dataset)
-            return split
-        draw = draw_subject_split if self.setup.split_kind == "subject" else draw_paper_split
-        split = draw(self.dataset, seed)
-        if self.fabric.is_global_zero:
-            write_split(split, path)
-        self.fabric.barrier()
-        return split
-
-    def work(self, row: Row, seed: int) -> float:
-        """Counts pictures that pass through a trunk while a row is trained."""
-        if row.fusion == "late":
-            return 0
-        recipe = self.setup.recipe
-        n_train = len(self.split(seed).parts["train"])
-        return recipe.epochs * n_train * count_copies(recipe.augmentation) * len(row.modalities)
-
-    def _refuse_other_results(self) -> None:
-        """Makes sure that a folder only ever holds results of one setup on one data set."""
-        recipe = asdict(self.setup.recipe)
-        recipe.pop("seed")
-        facts = {
-            "data": self.store.fingerprint,
-            "modalities": [str(m) for m in self.setup.modalities],
-            "backbone": self.setup.backbone,
-            "weights": Path(self.setup.weights).name,
-            "size": self.setup.size_px,
-            "split": self.setup.split_kind,
-            "split_file": ""
-            if self.setup.split_file is None
-            else read_split(self.setup.split_file).checksum,
-            "precision": self.hardware.precision,
-            **recipe,
-        }
-        if self._setup_path.exists():
-            before = json.loads(self._setup_path.read_text())
-            changed = [
-                f"{name} was {before.get(name)!r}, now {value!r}"
-                for name, value in facts.items()
-                if before.get(name) != value
-            ]
-            if changed:
-                raise ResultsError(
-                    f"{self.out} holds results made otherwise: {'; '.join(changed)}. Give another "
-                    f"--out, or go on with the old options (--config {self.out / 'config.toml'})."
-                )
-        elif self.out.exists() and any(p.name not in OURS for p in self.out.iterdir()):
-            raise ResultsError(
-                f"{self.out} is not empty and not ours. Give another --out; nothing is overwritten."
-            )
-        self._facts = facts
-
-    @property
-    def _setup_path(self) -> Path:
-        return self.out / "setup.json"
-
-    def commit_setup(self) -> None:
-        """Ties the folder to this setup; called when there is a first result to protect."""
-        if not self._setup_path.exists():
-            write_text(self._setup_path, json.dumps(self._facts, indent=2) + "\n")
 
 
 def run_row(
@@ -405,17 +259,3 @@ def list_digests(store: ImageStore, split: Split) -> dict[str, list[str]]:
             if sample.id in part_of:
                 digests[part_of[sample.id]].append(digest)
     return digests
-
-
-def check_rows(dataset: Dataset, modalities: Sequence[Modality]) -> None:
-    """Makes sure that the data has what the rows need.
-
-    Raises:
-        ConfigError: A modality is asked for that no sample has.
-    """
-    missing = [m for m in modalities if m not in dataset.modalities]
-    if missing:
-        raise ConfigError(
-            f"{dataset.root} has no {' and no '.join(missing)} pictures, only "
-            f"{', '.join(dataset.modalities)}. Choose with --modalities."
-        )
