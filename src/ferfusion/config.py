@@ -200,7 +200,7 @@ def _check(name: str, value: Any) -> Any:
         return tuple(_convert(shown, w, item) for w in words)
     value = _convert(shown, value, wanted)
     if about["choices"] and value not in about["choices"]:
-        raise ConfigError(unknown_name(f"value for {shown}", str(value), about["choices"]))
+        raise ConfigError(unknown_name(f"value of {shown}", str(value), about["choices"]))
     least, most = about["least"], about["most"]
     if (least is not None and value < least) or (most is not None and value > most):
         allowed = f"at least {least}" + (f" and at most {most}" if most is not None else "")

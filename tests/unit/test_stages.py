@@ -50,7 +50,9 @@ def build_tiny() -> nn.Module:
     )
 
 
-TINY = Backbone("tiny", build_tiny, 8, fetch=dict, local_file=lambda: None, dropped=("fc",))
+TINY = Backbone(
+    "tiny", build_tiny, 8, fetch=dict, local_file=lambda: None, origin="nowhere", dropped=("fc",)
+)
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,12 @@ def _fit_to_model(dataset: Dataset, blueprint: Blueprint) -> Dataset:
 def _choose_samples(run: Path, store: ImageStore, part: str) -> set[str]:
     """Picks sample ids by what the run did with these very picture files."""
     seen = json.loads((run / SEEN).read_text()) if (run / SEEN).exists() else {}
+    if not seen:
+        say(
+            f"{run} has no {SEEN}, so nobody can tell whether these samples trained the model.",
+            colour="yellow",
+        )
+    people = set(seen.pop("subjects", ()))
     part_of = {digest: name for name, digests in seen.items() for digest in digests}
     parts: dict[str, set[str]] = {"train": set(), "val": set(), "test": set(), "new": set()}
     for row, sample in enumerate(store.samples):
@@ -90,6 +96,13 @@ def _choose_samples(run: Path, store: ImageStore, part: str) -> set[str]:
         # Copies of one file may lie in two parts; having been trained on weighs most.
         parts[next((p for p in ("train", "val", "test") if p in met), "new")].add(sample.id)
     everything = set().union(*parts.values())
+    known_people = {s.subject for s in store.samples if s.id in parts["new"]} & people
+    if known_people:
+        say(
+            f"Careful: {len(known_people)} subjects of pictures new to the model have names that "
+            "it was trained on. If they are the same people, they flatter it.",
+            colour="yellow",
+        )
     known = len(parts["train"]) + len(parts["val"])
     if part == "auto" and known:
         say(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from ferfusion.data import augmentation
 from ferfusion.data.cache import resize
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
-from ferfusion.errors import BrokenFilesError, ImageError
+from ferfusion.errors import BrokenFilesError, DataError, ImageError
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
 from ferfusion.imaging.files import read_image
-from ferfusion.modality import MODALITIES
+from ferfusion.modality import MODALITIES, Modality
 from ferfusion.sample import Sample
 
 SHOWN_PROBLEMS = 20
@@ -46,7 +47,8 @@ def run_inspect(data: Path, out: Path, settings: Settings) -> None:
     for name, sheet in sheets.items():
         Image.fromarray(sheet).save(out / name)
         say(f"Look at {out / name}")
-    say(f"\nNext: ferfusion study {data} --out DIR")
+    pattern = ("--subject-pattern", settings.subject_pattern) if settings.subject_pattern else ()
+    say("\nNext: " + shlex.join(("ferfusion", "study", str(data), *pattern, "--out", "DIR")))
 
 
 def _print_reading(dataset: Dataset, console: Console) -> None:
@@ -63,8 +65,8 @@ def _print_reading(dataset: Dataset, console: Console) -> None:
     if per_subject:
         counts = sorted(per_subject.values())
         console.print(
-            f"{len(counts)} subjects, from {dataset.subjects_from}; {counts[0]} to {counts[-1]} "
-            f"samples each (median {np.median(counts):g})."
+            f"{len(counts)} subjects, from {dataset.subjects_from}; samples each: least "
+            f"{counts[0]}, median {np.median(counts):g}, most {counts[-1]}."
         )
     if unnamed:
         who = (
@@ -95,7 +97,7 @@ def _list_problems(dataset: Dataset) -> list[tuple[str, str]]:
 def _print_problems(problems: list[tuple[str, str]], out: Path, console: Console) -> None:
     """Prints the first problems and writes all of them to a file."""
     if not problems:
-        console.print("Every picture has its partners; nothing is left over.")
+        console.print("Nothing is left over or without a partner.")
         return
     console.print(f"[yellow]Left over or without a partner: {len(problems)}[/yellow]")
     for where, why in problems[:SHOWN_PROBLEMS]:
@@ -136,11 +138,12 @@ def _look_at_pictures(
 
 
 def _print_sizes(sizes: Counter[tuple[str, tuple[int, int]]], console: Console) -> None:
-    for modality in sorted({m for m, _ in sizes}):
+    for modality in (str(m) for m in MODALITIES):
         found = [(size, n) for (m, size), n in sizes.most_common() if m == modality]
         shown = ", ".join(f"{w}x{h} ({n})" for (w, h), n in found[:4])
         more = f" and {len(found) - 4} other sizes" if len(found) > 4 else ""
-        console.print(f"{modality}: {shown}{more}")
+        if found:
+            console.print(f"{modality}: {shown}{more}")
 
 
 def draw_samples(dataset: Dataset, seed: int) -> np.ndarray:
@@ -159,23 +162,50 @@ def draw_samples(dataset: Dataset, seed: int) -> np.ndarray:
 
 
 def draw_augmentation(dataset: Dataset, settings: Settings) -> np.ndarray:
-    """Draws what one sample looks like in training: a row per modality, a column per draw."""
+    """Draws what one sample looks like in training: a row per modality, a column per draw.
+
+    The paper's 26 copies stand in three such blocks, one below the other. Of 40 samples the one
+    with the brightest pictures is taken, so that there is something to see.
+    """
     policy = settings.augmentation
-    sample = dataset.samples[np.random.default_rng(settings.seed[0]).integers(len(dataset.samples))]
-    copies = augmentation.count_copies(policy)  # pyright: ignore[reportArgumentType]
+    sample, pictures = _find_bright(dataset, settings)
+    n_copies = augmentation.count_copies(policy)  # pyright: ignore[reportArgumentType]
+    n_shown = DRAWS if n_copies == 1 else n_copies
     drawn = [
         augmentation.draw(
             policy,  # pyright: ignore[reportArgumentType]
             seed=settings.seed[0],
-            epoch=number if copies == 1 else 0,
+            epoch=number if n_copies == 1 else 0,
             sample_id=sample.id,
-            copy=0 if copies == 1 else number,
+            copy=0 if n_copies == 1 else number,
         )
-        for number in range(DRAWS if copies == 1 else copies)
+        for number in range(n_shown)
     ]
-    titles = [f"epoch {n + 1}" for n in range(DRAWS)] if copies == 1 else augmentation.PAPER_KINDS
-    rows = []
-    for modality, file in sample.images.items():
-        picture = resize(read_image(file), settings.size)
-        rows.append([picture, *(augmentation.apply(d, picture, modality) for d in drawn)])
-    return draw_contact_sheet(rows, [str(m) for m in sample.images], ["as it is", *titles])
+    if n_copies == 1:
+        kinds = ["as it is"] + [f"epoch {n + 1}" for n in range(n_shown)]
+        drawn.insert(0, augmentation.Draw(np.eye(3)))
+    else:
+        kinds = list(augmentation.PAPER_KINDS)
+    width = DRAWS + 1
+    rows, titles = [], []
+    for start in range(0, len(drawn), width):
+        block = slice(start, start + width)
+        for number, (modality, picture) in enumerate(pictures.items()):
+            rows.append([augmentation.apply(d, picture, modality) for d in drawn[block]])
+            said = ", ".join(dict.fromkeys(kinds[block])) if n_copies > 1 and number == 0 else ""
+            titles.append(f"{modality}: {said}" if said else str(modality))
+    return draw_contact_sheet(rows, titles, kinds if n_copies == 1 else [""] * width)
+
+
+def _find_bright(dataset: Dataset, settings: Settings) -> tuple[Sample, dict[Modality, np.ndarray]]:
+    order = np.random.default_rng(settings.seed[0]).permutation(len(dataset.samples))[:40]
+    best: tuple[float, Sample, dict[Modality, np.ndarray]] | None = None
+    for index in order:
+        sample = dataset.samples[index]
+        pictures = {m: resize(read_image(file), settings.size) for m, file in sample.images.items()}
+        light = float(np.mean(next(iter(pictures.values()))))
+        if best is None or light > best[0]:
+            best = (light, sample, pictures)
+    if best is None:
+        raise DataError(f"{dataset.root} has no sample to draw.")
+    return best[1], best[2]

@@ -34,7 +34,10 @@ class _Commands(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=_Commands, context_settings={"max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="ferfusion")
 def app() -> None:
     """Recognises facial expressions from visible, thermal infrared and MSX pictures together.
@@ -146,6 +149,17 @@ def main() -> None:
         sys.exit(2)
     except FerfusionError as error:
         click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+        sys.exit(2)
+    except OSError as error:
+        # Of a file the user named; anything else that the system refuses is a bug of ours.
+        if error.filename is None:
+            raise
+        click.echo(
+            click.style("Error: ", fg="red")
+            + f"{error.filename} can't be read or written: {error.strerror}. Choose another place, "
+            "or change its permissions.",
+            err=True,
+        )
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo(

@@ -11,10 +11,11 @@ from ferfusion.atomic import write_text
 from ferfusion.config import Settings, render
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
-from ferfusion.errors import ConfigError
+from ferfusion.data.splits import shared_subjects
+from ferfusion.errors import ConfigError, SplitError, unknown_name
 from ferfusion.modality import parse_modalities
 from ferfusion.models.backbones import IMAGENET, NO_WEIGHTS
-from ferfusion.study.workbench import Setup, check_rows
+from ferfusion.study.workbench import Setup, Workbench, check_rows
 from ferfusion.training.recipe import Hardware, Recipe
 
 
@@ -78,11 +79,37 @@ def _find_weights(settings: Settings) -> str:
         elif equals and name == settings.backbone:
             found = file
         else:
-            raise ConfigError(
-                f"--weights {words} means nothing for {settings.backbone}. Give imagenet, none, or "
-                f"{settings.backbone}=FILE."
-            )
+            known = [IMAGENET, NO_WEIGHTS, f"{settings.backbone}=FILE"]
+            given = f"{name}=FILE" if equals else words
+            raise ConfigError(unknown_name("value of --weights", given, known))
     return found
+
+
+def warn_of_doubts(bench: Workbench, settings: Settings) -> None:
+    """Says what a careful reader would want to know before believing the numbers.
+
+    Raises:
+        SplitError: A split by subject was asked for, and the split file shares subjects.
+    """
+    if bench.n_incomplete:
+        say(
+            f"Left out, because they lack a modality in use: {bench.n_incomplete} of "
+            f"{bench.n_incomplete + len(bench.dataset.samples)} samples."
+        )
+    for seed in settings.seed:
+        shared = shared_subjects(bench.split(seed), bench.dataset)
+        if shared and settings.split == "subject":
+            raise SplitError(
+                f"--split subject was asked for, but {settings.split_file} has {len(shared)} "
+                f"subjects in more than one part ({', '.join(shared[:5])}). Mend it, or leave "
+                "--split out."
+            )
+        if shared:
+            say(
+                f"Careful: with seed {seed}, {len(shared)} subjects are in more than one part of "
+                "the split, so these numbers are partly about people the model knows.",
+                colour="red",
+            )
 
 
 def save_config(settings: Settings, out: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ferfusion.cli.progress import StudyProgress
-from ferfusion.cli.setup import make_setup, open_data, save_config, say
+from ferfusion.cli.setup import make_setup, open_data, save_config, say, warn_of_doubts
 from ferfusion.config import Settings
 from ferfusion.data.dataset import Dataset
 from ferfusion.reporting.page import write_report
@@ -35,6 +35,7 @@ def compare(
     bench = Workbench(dataset, setup, out, progress.decode)
     if bench.fabric.is_global_zero:
         save_config(settings, out)
+    warn_of_doubts(bench, settings)
     finished = run_rows(bench, rows, settings.seed, progress)
     if bench.fabric.is_global_zero:
         finished = read_finished(out)
@@ -44,6 +45,7 @@ def compare(
             [bench.split(seed) for seed in sorted({run.record.seed for run in finished})],
             finished,
             title=title,
+            n_incomplete=bench.n_incomplete,
             note=settings.note,
             command="ferfusion " + shlex.join(sys.argv[1:]),
         )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ferfusion.cli.progress import StudyProgress
-from ferfusion.cli.setup import make_setup, open_data, save_config, say
+from ferfusion.cli.setup import make_setup, open_data, save_config, say, warn_of_doubts
 from ferfusion.config import Settings
 from ferfusion.errors import ConfigError
 from ferfusion.modality import Modality
@@ -24,6 +24,7 @@ def run_train(data: Path, out: Path, settings: Settings) -> None:
         bench = Workbench(dataset, setup, out, progress.decode)
         if bench.fabric.is_global_zero:
             save_config(settings, out)
+        warn_of_doubts(bench, settings)
         singles = {need.modalities[0]: out / "stages" / need.name for need in row.needs}
         progress.plan(sum(bench.work(r, seed) for r in (*row.needs, row)))
         for need in row.needs:

@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -84,6 +84,17 @@ def _walk_folder(root: Path) -> Iterator[tuple[ImageFile, PurePosixPath]]:
         for name in names:
             path = here / name
             yield ImageFile(path), PurePosixPath(path.relative_to(root).as_posix())
+
+
+def find_damaged_archives(paths: Iterable[Path]) -> list[str]:
+    """Tries every archive; gives a sentence for each that can't be listed."""
+    sentences: list[str] = []
+    for path in paths:
+        try:
+            list(_walk_archive(path))
+        except DataError as error:
+            sentences.append(str(error))
+    return sentences
 
 
 def _walk_archive(path: Path) -> Iterator[tuple[ImageFile, PurePosixPath]]:

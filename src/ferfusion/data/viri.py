@@ -5,8 +5,9 @@ from itertools import takewhile
 from pathlib import Path
 
 from ferfusion.data.dataset import Dataset, Leftover
-from ferfusion.data.listing import PICTURE_SUFFIXES, Picture, list_pictures
+from ferfusion.data.listing import PICTURE_SUFFIXES, Picture, find_damaged_archives, list_pictures
 from ferfusion.data.pairing import Candidate, pair
+from ferfusion.errors import DataError
 from ferfusion.expression import canonical_expression, order_labels
 from ferfusion.modality import Modality, find_modality
 from ferfusion.sample import ImageFile
@@ -52,6 +53,9 @@ def read_viri(folder: Path) -> Dataset:
         else:
             places[meaning] = child
 
+    damaged = find_damaged_archives(place for place in places.values() if place.is_file())
+    if damaged:
+        raise DataError("\n".join(damaged))
     candidates: list[Candidate] = []
     for (expression, modality), place in places.items():
         pictures, others = list_pictures(place)

@@ -5,6 +5,7 @@ five (Naseem et al. 2024, Table 5) are entries of `BACKBONES`; any other name is
 """
 
 import difflib
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class Backbone:
         std: Likewise.
         fetch: Downloads the state dict of its ImageNet weights, classifier included.
         local_file: Where an earlier download of them lies, or None.
+        origin: Their address, for people.
         dropped: Prefixes of the classifier's parameters, which the trunk lacks.
         likes_bf16: Whether bfloat16 pays on a CPU that has it. Dense convolutions gain 2 to 2.5 x,
             depthwise ones are bound by memory and gain nothing.
@@ -48,6 +50,7 @@ class Backbone:
     width: int
     fetch: Callable[[], Mapping[str, Tensor]]
     local_file: Callable[[], Path | None]
+    origin: str
     dropped: tuple[str, ...]
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
@@ -93,6 +96,7 @@ def _describe_torchvision(
         # The hash in the file's name is checked, and torch loads it without running code.
         fetch=lambda: weights.get_state_dict(progress=True, check_hash=True),
         local_file=find_file,
+        origin=weights.url,
         dropped=(dropped,),
         likes_bf16=likes_bf16,
     )
@@ -132,6 +136,7 @@ def _describe_timm(model: str, name: str | None = None, *, likes_bf16: bool = Tr
         width=width,
         fetch=lambda: _fetch_timm(model, hub_id),
         local_file=lambda: _find_timm_file(hub_id),
+        origin=f"model.safetensors of https://huggingface.co/{hub_id}",
         dropped=(classifier,) if isinstance(classifier, str) else tuple(classifier),
         mean=config.mean if config else IMAGENET_MEAN,  # pyright: ignore[reportArgumentType]
         std=config.std if config else IMAGENET_STD,  # pyright: ignore[reportArgumentType]
@@ -224,9 +229,9 @@ def _fetch(backbone: Backbone) -> Mapping[str, Tensor]:
     except Exception as error:
         raise WeightsError(
             f"The ImageNet weights of {backbone.name} could not be fetched from their hub "
-            f"({type(error).__name__}: {str(error)[:120]}). Two ways out: download the file "
-            f"elsewhere and pass --weights {backbone.name}=FILE, or train from random weights "
-            "with --weights none."
+            f"({type(error).__name__}: {str(error)[:120]}). Two ways out: download "
+            f"{backbone.origin} elsewhere and pass --weights {backbone.name}=FILE, or train from "
+            "random weights with --weights none."
         ) from error
 
 
@@ -241,6 +246,10 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
         raise WeightsError(f"{path} can't be read as weights: {error}") from error
     # torch refuses anything that would run code with an UnpicklingError.
     except Exception as error:
+        if not zipfile.is_zipfile(path) and path.suffix not in (".pth", ".pt"):
+            raise WeightsError(
+                f"{path} is no weights file. Give a .safetensors, or a .pth of torch."
+            ) from error
         raise WeightsError(
             f"{path} holds more than tensors and is refused, because loading it could run code. "
             "Save its state dict as .safetensors and pass that."

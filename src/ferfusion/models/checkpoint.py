@@ -63,6 +63,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: It is missing, damaged, or from a newer ferfusion.
     """
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no folder {folder.absolute()}. Check the path of the run.")
     if not (folder / FACTS).is_file() or not (folder / TENSORS).is_file():
         raise CheckpointError(
             f"{folder} holds no trained model ({FACTS} and {TENSORS}). Give the folder of a run: "

@@ -291,11 +291,14 @@ def _make_row(runs: Sequence[RunReport], *, names_backbone: bool) -> ResultRow:
     if len(runs) == 1:
         interval = Interval(first.ci_low, first.ci_high)
     else:
-        interval = bootstrap_by_subject(
-            np.concatenate([run.predictions.correct for run in runs]).astype(np.float64),
-            [group for run in runs for group in _groups(run.predictions)],
-            _RESAMPLING_SEED,
-        )
+        right = np.concatenate([run.predictions.correct for run in runs]).astype(np.float64)
+        groups = [group for run in runs for group in _groups(run.predictions)]
+        spread = bootstrap_by_subject(right, groups, _RESAMPLING_SEED)
+        # With few people the bootstrap is too narrow, down to nothing. So many different samples
+        # can't know the accuracy better than Wilson says.
+        n_samples = len({i for run in runs for i in run.predictions.sample_ids})
+        floor = wilson(round(float(right.mean()) * n_samples), n_samples)
+        interval = Interval(min(spread.low, floor.low), max(spread.high, floor.high))
     return ResultRow(
         model=first.model,
         inputs=first.inputs,

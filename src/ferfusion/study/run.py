@@ -91,6 +91,12 @@ def run_row(
     """
     if (folder / RUN).exists():
         finished = read_run(folder)
+        there = finished.record
+        if (there.model, there.seed) != (row.name, seed):
+            raise ResultsError(
+                f"{folder} holds another model: {there.model} with seed {there.seed}, not "
+                f"{row.name} with seed {seed}. Give another --out."
+            )
         listener.finish(finished, bench.work(row, seed), is_new=False)
         return finished
     lab = bench.lab(seed)
@@ -251,9 +257,15 @@ def read_finished(out: Path) -> list[Finished]:
 
 
 def list_digests(store: ImageStore, split: Split) -> dict[str, list[str]]:
-    """Lists, per part, the hashes of its picture files, so that `evaluate` knows them again."""
+    """Lists the hashes of each part's picture files, and the subjects of train and val.
+
+    By them `evaluate` knows pictures and people again.
+    """
     part_of = {i: part for part, ids in split.parts.items() for i in ids}
     digests: dict[str, list[str]] = {part: [] for part in split.parts}
+    learned = set(split.parts["train"]) | set(split.parts["val"])
+    people = {s.subject for s in store.samples if s.id in learned and s.subject is not None}
+    digests["subjects"] = sorted(people)
     for rows in store.digests.values():
         for sample, digest in zip(store.samples, rows, strict=True):
             if sample.id in part_of:

@@ -26,6 +26,7 @@ def summarise_study(
     finished: Sequence[Finished],
     *,
     title: str,
+    n_incomplete: int,
     note: str,
     command: str,
 ) -> StudySummary:
@@ -36,13 +37,14 @@ def summarise_study(
         splits: One per seed.
         finished: The rows, seeds together.
         title: Heading of the page.
+        n_incomplete: Samples left out because they lack a modality in use.
         note: What readers must know of the data; may be empty.
         command: The line that makes these results again.
     """
     facts = finished[0].facts
     return StudySummary(
         title=title,
-        data=_describe_data(dataset, note),
+        data=_describe_data(dataset, note, n_incomplete),
         splits=tuple(_describe_split(dataset, split) for split in splits),
         runs=tuple(describe_run(run) for run in finished),
         recipe=describe_recipe(facts),
@@ -64,7 +66,7 @@ def describe_recipe(facts: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _describe_data(dataset: Dataset, note: str) -> DataFacts:
+def _describe_data(dataset: Dataset, note: str, n_incomplete: int) -> DataFacts:
     is_viri = not note and tuple(dataset.class_counts.values()) == VIRI_COUNTS
     return DataFacts(
         root_name=dataset.root.resolve().name,
@@ -74,7 +76,7 @@ def _describe_data(dataset: Dataset, note: str) -> DataFacts:
         class_counts=dataset.class_counts,
         n_subjects=len(dataset.subjects),
         modalities=tuple(str(m) for m in dataset.modalities),
-        n_leftovers=len(dataset.leftovers),
+        n_leftovers=len(dataset.leftovers) + n_incomplete,
         note=note or None,
         is_viri=is_viri,
     )

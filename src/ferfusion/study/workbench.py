@@ -19,7 +19,7 @@ from ferfusion.data.splits import (
     read_split,
     write_split,
 )
-from ferfusion.errors import ConfigError, ResultsError
+from ferfusion.errors import ConfigError, DataError, ResultsError
 from ferfusion.modality import Modality
 from ferfusion.models.backbones import build_trunk, find_backbone
 from ferfusion.study.plan import Row
@@ -65,11 +65,19 @@ class Workbench:
     def __init__(self, dataset: Dataset, setup: Setup, out: Path, advance: Advance | None) -> None:
         backbone = find_backbone(setup.backbone)
         self.dataset = dataset.complete_in(setup.modalities)
+        empty = [label for label, count in self.dataset.class_counts.items() if count == 0]
+        if empty:
+            raise DataError(
+                f"No sample of {', '.join(empty)} in {dataset.root} has a picture in each of "
+                f"{', '.join(setup.modalities)}. Choose other --modalities, or see with `ferfusion "
+                "inspect` what is missing and whether a class is misspelt."
+            )
+        self.n_incomplete = len(dataset.samples) - len(self.dataset.samples)
         self.setup = setup
         self.out = out
         self.backbone = backbone
-        build_trunk(backbone, setup.weights)  # fails now, not after the pictures are decoded
         self.hardware = settle(setup.hardware, backbone)
+        build_trunk(backbone, setup.weights)  # fails now, not after the pictures are decoded
         self.fabric: Fabric = start_fabric(self.hardware)
         self.store: ImageStore = decode_all(
             self.dataset, setup.modalities, setup.size_px, folder=setup.cache, advance=advance
@@ -138,10 +146,14 @@ class Workbench:
         }
         if self._setup_path.exists():
             before = json.loads(self._setup_path.read_text())
+            other = {name for name, value in facts.items() if before.get(name) != value}
             changed = [
-                f"{name} was {before.get(name)!r}, now {value!r}"
+                "the data or its pictures are others"
+                if name == "data"
+                else f"{name} was {before.get(name)!r}, now {value!r}"
                 for name, value in facts.items()
-                if before.get(name) != value
+                # Other modalities are other samples; saying so once is enough.
+                if name in other and not (name == "data" and "modalities" in other)
             ]
             if changed:
                 raise ResultsError(

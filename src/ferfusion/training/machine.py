@@ -8,10 +8,12 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from ferfusion.errors import ConfigError
+from ferfusion.errors import ConfigError, unknown_name
 from ferfusion.models.backbones import Backbone
 from ferfusion.training.recipe import Hardware, Precision
 
+_OTHER_DEVICES = ("gpu", "tpu", "xpu", "hpu")
+"""Accelerators that Lightning Fabric may know; not tested by us."""
 _FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -37,6 +39,8 @@ def choose_device(device: str) -> str:
     }
     if device == "auto":
         return next(name for name, is_there in available.items() if is_there)
+    if device not in (*available, *_OTHER_DEVICES):
+        raise ConfigError(unknown_name("device", device, ("auto", *available, *_OTHER_DEVICES)))
     if not available.get(device, True):
         there = ", ".join(name for name, is_there in available.items() if is_there)
         raise ConfigError(
@@ -85,6 +89,8 @@ def settle(hardware: Hardware, backbone: Backbone) -> Hardware:
     """
     device = choose_device(hardware.device)
     precision = choose_precision(hardware.precision, device, backbone)
+    if device == "cpu" and precision == "fp16":
+        raise ConfigError("fp16 needs a GPU. On a CPU choose --precision bf16 or fp32.")
     return replace(hardware, device=device, precision=precision)
 
 

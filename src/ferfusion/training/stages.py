@@ -225,7 +225,23 @@ def mix_late(
         return replace(next(iter(of.values())), probs=probs)
 
     model = LateFusionModel(singles, weights.weights).eval()
-    return Trained(model, blueprint, lab.recipe, None, weights, mix(val), mix(test))
+    recipe = adapt_recipe(lab.recipe, has_trained_trunks=lab.weights != NO_WEIGHTS)
+    return Trained(model, blueprint, recipe, None, weights, mix(val), mix(test))
+
+
+def adapt_recipe(recipe: Recipe, *, has_trained_trunks: bool) -> Recipe:
+    """Gives the recipe as it is used.
+
+    Random trunks have nothing to preserve: they learn like the head, norms included.
+    """
+    if has_trained_trunks:
+        return recipe
+    return replace(
+        recipe,
+        backbone_learning_rate=recipe.learning_rate,
+        frozen_norms=False,
+        head_epochs=0,
+    )
 
 
 def _fit(
@@ -237,15 +253,7 @@ def _fit(
     has_trained_trunks: bool,
     *start: str,
 ) -> Trained:
-    recipe = lab.recipe
-    if not has_trained_trunks:
-        # Random trunks have nothing to preserve: they learn like the head, norms included.
-        recipe = replace(
-            recipe,
-            backbone_learning_rate=recipe.learning_rate,
-            frozen_norms=False,
-            head_epochs=0,
-        )
+    recipe = adapt_recipe(lab.recipe, has_trained_trunks=has_trained_trunks)
     decisive = {
         "blueprint": blueprint.to_json(),
         "preprocessing": lab.preprocessing.to_json(),
