@@ -2,9 +2,10 @@
 
 Every number comes from the study's files. Command (seconds):
 
-    .venv/bin/python experiments/standin_results.py results/viri-standin README.md
+    .venv/bin/python experiments/standin_results.py results/viri-standin README.md [DATA]
 
-rewrites results/viri-standin/README.md, and the part of README.md between its two marker lines.
+rewrites results/viri-standin/README.md, and the part of README.md between its two marker lines;
+with DATA, the data of the study, also its report.html.
 """
 
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from ferfusion.atomic import write_text
+from ferfusion.config import read_config, resolve
+from ferfusion.data.opening import open_dataset
+from ferfusion.data.splits import read_split
 from ferfusion.evaluation.predictions import Predictions, read_predictions
 from ferfusion.evaluation.statistics import (
     PairedTest,
@@ -20,6 +24,7 @@ from ferfusion.evaluation.statistics import (
     holm,
     permute_by_subject,
 )
+from ferfusion.reporting.page import write_report
 from ferfusion.reporting.tables import (
     compare_models,
     find_best_single,
@@ -30,7 +35,7 @@ from ferfusion.reporting.tables import (
     render_results_markdown,
 )
 from ferfusion.study.run import Finished, read_finished
-from ferfusion.study.summary import describe_run
+from ferfusion.study.summary import describe_run, summarise_study
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 WARNING = (
@@ -78,6 +83,23 @@ def main(study: Path, readme: Path) -> None:
     write_text(study / "README.md", "\n\n".join(part.strip() for part in parts) + "\n")
 
 
+def render_page(study: Path, data: Path) -> None:
+    """Writes report.html from the study's files, as `ferfusion study` does at its end."""
+    finished = read_finished(study)
+    seeds = sorted({run.record.seed for run in finished})
+    settings = resolve(read_config(study / "config.toml"))
+    summary = summarise_study(
+        open_dataset(data),
+        [read_split(study / "splits" / f"subject-seed{seed}.csv") for seed in seeds],
+        finished,
+        title=f"Study of {data.name}",
+        n_incomplete=0,
+        note=settings.note,
+        command=(study / "command.txt").read_text(encoding="utf-8").strip(),
+    )
+    write_report(summary, study / "report.html")
+
+
 def render_baseline(study: Path, finished: list[Finished]) -> str:
     """Compares each combination's 3-step or single model with the baseline."""
     ours: dict[str, dict[int, Predictions]] = {}
@@ -122,3 +144,5 @@ def _count(right: np.ndarray, subjects: list[str | None]) -> str:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]))
+    if len(sys.argv) > 3:
+        render_page(Path(sys.argv[1]), Path(sys.argv[3]))
