@@ -122,7 +122,7 @@ def test_inspect_says_what_was_understood(ferfusion: Ferfusion, data: Path, tmp_
     answer = ferfusion("inspect", data, "--size", 32, "--out", tmp_path / "sheets")
     assert answer.code == 0, answer.said
     assert "50 of 50 samples have visible, infrared, msx" in answer.said
-    assert "10 subjects, from subjects.csv; 5 to 5 samples each" in answer.said
+    assert "10 subjects, from subjects.csv; samples each: least 5, median 5, most 5" in answer.said
     for label in VIRI:
         assert re.search(rf"{label} 10 10 10 10 10", answer.said)
     for sheet in ("samples.png", "augmentation-sound.png"):
@@ -213,7 +213,7 @@ def test_train_fusion(
         (("--fusion", "single"), "A single model sees one modality"),
         (("--fusion", "early", "--steps", 2), "--steps is 2"),
         (("--seed", "0,1"), "train takes one --seed"),
-        (("--weights", "resnet18=x.pth"), "--weights resnet18=x.pth"),
+        (("--weights", "resnet18=x.pth"), "no value of --weights 'resnet18=FILE'"),
         (("--split-file", "nowhere.csv"), "nowhere.csv"),
         (("--device", "cuda:99"), "cuda:99"),
     ],
@@ -427,7 +427,7 @@ def test_other_data_or_a_folder_of_others_is_refused(
     other = write_synthetic_dataset(tmp_path / "other", subjects=10, size_px=48, seed=1)
     answer = ferfusion("study", other, *FAST, "--out", copied)
     assert answer.code == 2
-    assert "data was" in answer.err
+    assert "the data or its pictures are others" in answer.err
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")
     answer = ferfusion("study", other, *FAST, "--out", tmp_path / "thesis")
