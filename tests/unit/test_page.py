@@ -300,7 +300,10 @@ def test_the_headline_says_what_the_test_supports():
     runs = (single, fused, other)
     rows, comparisons = make_rows(runs), compare_models(runs)
     said = write_headline(rows, comparisons)
-    assert "Fusion is not shown to differ from the best single model" in said.finding
+    assert (
+        "Fusion is not shown to differ from the single model that validation prefers"
+        in said.finding
+    )
     assert "adjusted p = 1.000" in said.support
     assert "Of 2 fused models, none is shown to be better" in said.support
 
@@ -308,7 +311,10 @@ def test_the_headline_says_what_the_test_supports():
     said = write_headline(
         rows, [dataclasses.replace(c, test=ahead, adjusted_p=0.02) for c in comparisons]
     )
-    assert "Fusion is better than the best single model: visible + infrared (" in said.finding
+    assert (
+        "Fusion is better than the single model that validation prefers: visible + infrared ("
+        in said.finding
+    )
     assert "+8.9 points, adjusted p = 0.020" in said.support
     assert "Of 2 fused models, 2 are shown to be better" in said.support
     behind = dataclasses.replace(ahead, only_a=1, only_b=9)

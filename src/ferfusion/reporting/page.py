@@ -125,9 +125,9 @@ def write_headline(rows: Sequence[ResultRow], comparisons: Sequence[Comparison])
     if own is None:
         return Headline(numbers, "They were not tested on the same samples: no test compares them.")
     if own.verdict == "no difference shown":
-        finding = "Fusion is not shown to differ from the best single model"
+        finding = "Fusion is not shown to differ from the single model that validation prefers"
     else:
-        finding = f"Fusion is {own.verdict} than the best single model"
+        finding = f"Fusion is {own.verdict} than the single model that validation prefers"
     support = (
         "Both models were chosen on validation. Paired test on the same faces: "
         f"{format_points(own.test.difference)} points, adjusted p {_p_equals(own)}."
@@ -137,7 +137,7 @@ def write_headline(rows: Sequence[ResultRow], comparisons: Sequence[Comparison])
         worse = sum(c.verdict == "worse" for c in against_best)
         support += (
             f" Of {len(against_best)} fused models, {better or 'none'} "
-            f"{'is' if better < 2 else 'are'} shown to be better than the best single model, "
+            f"{'is' if better < 2 else 'are'} shown to be better than that single model, "
             f"{worse or 'none'} worse."
         )
     return Headline(f"{finding}: {numbers}", support)
