@@ -16,7 +16,8 @@ from typing import Any
 import tomlkit
 
 from ferfusion.errors import ConfigError, unknown_name
-from ferfusion.training.recipe import Recipe
+from ferfusion.study.plan import PLANS
+from ferfusion.training.recipe import QUIRKS, Recipe
 
 _RECIPE = Recipe()
 
@@ -52,6 +53,16 @@ class Settings:
         choices=("auto", "subject", "paper"),
     )
     split_file: str = _option("", "Use this split file instead of drawing a split.", metavar="FILE")
+    folds: int = _option(
+        0,
+        "K splits per seed that together test every sample once; 0: one split per seed. For "
+        "`study`.",
+        least=0,
+        most=50,
+    )
+    allow_leaks: bool = _option(
+        False, "Run although the audit found leaks between the parts of a split; the page says so."
+    )
     subject_pattern: str = _option(
         "", "Regular expression that finds the subject in a sample's path, e.g. '(s\\d+)_'."
     )
@@ -80,6 +91,20 @@ class Settings:
         "Parts of the comparison, joined by commas: all, single, early, 1-step, 3-step, late, or "
         "names such as early-visible-infrared-3step. For `study`.",
     )
+    plan: str = _option(
+        "",
+        "Empty: one comparison; "
+        + "; ".join(f"{name}: {plan.about}" for name, plan in PLANS.items())
+        + ". For `study`.",
+        choices=("", *PLANS),
+        metavar="|".join(PLANS),
+    )
+    backbones: tuple[str, ...] = _option(
+        (),
+        "Backbones of a plan, joined by commas; empty: the plan's own. The first one carries the "
+        "models that the others are held against.",
+        metavar="NAMES",
+    )
     backbone: str = _option(
         "resnet18",
         "resnet18, vgg16, shufflenet_v2, mobilenet_v2, ghostnet, or any name of timm.",
@@ -87,7 +112,8 @@ class Settings:
     weights: tuple[str, ...] = _option(
         ("imagenet",),
         "First weights of the trunks: imagenet (fetched from their hub), none (random), or "
-        "BACKBONE=FILE (.safetensors or .pth).",
+        "BACKBONE=FILE (.safetensors or .pth); joined by commas: a file for some backbones and "
+        "imagenet or none for the rest.",
     )
     dropout: float = _option(
         _RECIPE.dropout, "Factor on the paper's dropout rates.", least=0, most=1
@@ -134,9 +160,25 @@ class Settings:
     frozen_norms: bool = _option(
         _RECIPE.frozen_norms, "Keep the batch norms' statistics of pretrained trunks."
     )
+    quirks: tuple[str, ...] = _option(
+        _RECIPE.quirks,
+        f"What the paper's code does and should not, joined by commas: {', '.join(QUIRKS)}. Empty: "
+        "none of them.",
+        choices=tuple(QUIRKS),
+        metavar="NAMES",
+    )
     # Machine
     device: str = _option("auto", "auto, cpu, cuda, mps, or another that Lightning Fabric knows.")
     devices: int = _option(1, "Processes on this machine: GPUs, or CPU processes.", least=1)
+    workers: int = _option(
+        1, "Processes on this machine that train different models at once. For `study`.", least=1
+    )
+    ray: str = _option(
+        "",
+        "Address of a Ray cluster that trains different models at once, or local; every node must "
+        "see the data and --out under the same paths. For `study`.",
+        metavar="ADDRESS",
+    )
     nodes: int = _option(1, "Machines that run the same command together.", least=1)
     precision: str = _option(
         "auto",
@@ -170,7 +212,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def resolve(given: Mapping[str, Any], config: Path | None = None) -> Settings:
-    """Lays what was given on the command line over a config file over the defaults.
+    """Lays what was given on the command line over a config file over a plan over the defaults.
 
     Args:
         given: Option names to values; strings are understood as on the command line.
@@ -180,6 +222,8 @@ def resolve(given: Mapping[str, Any], config: Path | None = None) -> Settings:
         ConfigError: A name or value makes no sense; the sentence says what would.
     """
     merged = {**(read_config(config) if config else {}), **given}
+    plan = PLANS.get(str(merged.get("plan", "")).strip())
+    merged = {**(plan.defaults if plan else {}), **merged}
     return Settings(**{name: _check(name, value) for name, value in merged.items()})
 
 
@@ -195,17 +239,25 @@ def _check(name: str, value: Any) -> Any:
             for w in (map(str.strip, p.split(",")) if isinstance(p, str) else [p])
             if w != ""
         ]
-        if not words:
+        if not words and OPTIONS[name].default:
             raise ConfigError(f"{shown} needs at least one value. {about['comment']}")
-        return tuple(_convert(shown, w, item) for w in words)
+        values = tuple(_convert(shown, w, item) for w in words)
+        for one in values if about["choices"] else ():
+            _check_choice(shown, one, about["choices"])
+        return values
     value = _convert(shown, value, wanted)
-    if about["choices"] and value not in about["choices"]:
-        raise ConfigError(unknown_name(f"value of {shown}", str(value), about["choices"]))
+    if about["choices"]:
+        _check_choice(shown, value, about["choices"])
     least, most = about["least"], about["most"]
     if (least is not None and value < least) or (most is not None and value > most):
         allowed = f"at least {least}" + (f" and at most {most}" if most is not None else "")
         raise ConfigError(f"{shown} is {value}, but must be {allowed}.")
     return value
+
+
+def _check_choice(shown: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigError(unknown_name(f"value of {shown}", str(value), choices))
 
 
 def _convert(shown: str, value: Any, wanted: type) -> Any:

@@ -8,7 +8,8 @@
     ├── SplitError               a split that can't be drawn, read or used
     ├── CheckpointError          a checkpoint that is damaged, missing or doesn't fit
     ├── WeightsError             pretrained weights that can't be had or don't fit
-    └── ResultsError             results that stand in the way, or are missing
+    ├── ResultsError             results that stand in the way, or are missing
+    └── StudyError               runs of a study that failed; everything else is kept
 
 Messages are whole sentences: what happened, where, and what to do next. Anything else that
 escapes is a bug of ours.
@@ -62,6 +63,19 @@ class WeightsError(FerfusionError):
 
 class ResultsError(FerfusionError):
     """Results stand in the way of new ones, or are missing."""
+
+
+class StudyError(FerfusionError):
+    """Some runs of a study failed; the rest is kept."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        self.sentences = tuple(sentences)
+        shown = "\n".join(f"  {sentence}" for sentence in self.sentences[:20])
+        more = f"\n  and {len(self.sentences) - 20} more" if len(self.sentences) > 20 else ""
+        super().__init__(
+            f"{len(self.sentences)} runs failed. Everything else is kept; mend what is named here, "
+            f"and the same line does what is missing:\n{shown}{more}"
+        )
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -8,6 +8,9 @@ VIRI: tuple[str, ...] = ("angry", "happy", "neutral", "sad", "surprised")
 NVIE: tuple[str, ...] = ("happy", "fear", "disgust")
 """The three spontaneous NVIE classes that the paper uses."""
 
+NVIE_RATED: tuple[str, ...] = ("happy", "sad", "surprised", "fear", "angry", "disgust")
+"""The six expressions that NVIE's raters judge; the order is ours."""
+
 _SYNONYMS = {
     "anger": "angry",
     "happiness": "happy",
@@ -16,7 +19,9 @@ _SYNONYMS = {
     "surprise": "surprised",
     "afraid": "fear",
     "fearful": "fear",
+    "scared": "fear",
     "disgusted": "disgust",
+    "disgusting": "disgust",
 }
 
 

@@ -25,9 +25,9 @@ from ferfusion.models.heads import build_fused_head, build_head
 V, IR, M = MODALITIES
 LITE = "tf_efficientnet_lite0"
 NAMES = [*BACKBONES, LITE]
-# 138 million weights: seconds to draw, and gigabytes with gradients.
-SLOWLY = [pytest.param(n, marks=pytest.mark.slow) if n == "vgg16" else n for n in NAMES]
-WITHOUT_VGG = [n for n in NAMES if n != "vgg16"]
+# 138 and 61 million weights: seconds to draw, and gigabytes with gradients.
+BIG = ("vgg16", "alexnet")
+SLOWLY = [pytest.param(n, marks=pytest.mark.slow) if n in BIG else n for n in NAMES]
 WHOLE: dict[str, Callable[[], nn.Module]] = {
     "resnet18": tv.resnet18,
     "shufflenet_v2": tv.shufflenet_v2_x1_0,
@@ -80,6 +80,7 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
         ("shufflenet_v2", 1_253_604),
         ("mobilenet_v2", 2_223_872),
         ("ghostnet", 3_901_508),
+        ("alexnet", 57_003_840),
         (LITE, 3_371_008),
     ],
 )
@@ -255,7 +256,7 @@ def cut_off(*arguments: object, **named: object) -> None:
     raise URLError("no route to host")
 
 
-@pytest.mark.parametrize("name", [n for n in BACKBONES if n not in ("vgg16", "ghostnet")])
+@pytest.mark.parametrize("name", [n for n in BACKBONES if n not in (*BIG, "ghostnet")])
 def test_unreachable_hub_of_torchvision(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

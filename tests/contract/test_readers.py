@@ -12,6 +12,7 @@ from PIL import Image
 
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
+from ferfusion.data.splits import draw_subject_split
 from ferfusion.errors import DataError
 from ferfusion.imaging.files import read_image
 from ferfusion.modality import MODALITIES, Modality
@@ -409,3 +410,263 @@ def test_the_stand_in_is_read_whole() -> None:
     assert dataset.leftovers == ()
     file = dataset.samples[0].images[Modality.INFRARED]
     assert read_image(file).shape == (500, 500, 3)
+
+
+NVIE_CLASSES = ("happy", "fear", "disgust")
+
+
+def write_nvie(root: Path, template: str = "NVIE-{label}-{word}/s{who:03}_{label}_{frame:02}.jpg",
+               zipped: bool = False) -> Path:  # fmt: skip
+    """Writes two frames of each class of six people, visible and infrared, in a layout."""
+    for label in NVIE_CLASSES:
+        for who in range(1, 7):
+            for frame in (1, 2):
+                for word in ("Vis", "Ir"):
+                    write_picture(root / template.format(
+                        label=label, who=who, frame=frame, word=word, part=1 + (who > 3)
+                    ))  # fmt: skip
+    for folder in sorted(root.iterdir()) if zipped else ():
+        with zipfile.ZipFile(folder.with_name(folder.name + ".zip"), "w") as archive:
+            for path in sorted(folder.rglob("*.jpg")):
+                archive.write(path, path.relative_to(folder))
+        shutil.rmtree(folder)
+    return root
+
+
+def write_intensities(path: Path, rows: Iterable[str], columns: str = "") -> Path:
+    raters = ",".join(f"{name}_{n}" for name in ("happiness", "fear", "disgust") for n in (1, 2))
+    header = columns or f"stem,{raters},sadness,surprise_1,anger"
+    path.write_text("\n".join((header, *rows)) + "\n")
+    return path
+
+
+NVIE_LAYOUTS = {
+    "folders": {},
+    "archives": {"zipped": True},
+    "visible in two parts": {"template": "NVIE-{label}{part}-{word}/s{who:03}_{frame}.jpg"},
+    "part behind": {"template": "nvie-{label}-{word}-{part}/s{who:03}_{frame}_{word}.jpg"},
+    "folders for people": {"template": "NVIE-{label}-{word}/s{who:03}/{frame}.jpg"},
+    "parts with the same names": {
+        "template": "NVIE-{label}{part}-{word}/subject {who}/part of {part}/{frame}.jpg",
+        "zipped": True,
+    },
+}
+
+
+@pytest.mark.parametrize("layout", NVIE_LAYOUTS)
+def test_every_nvie_layout_gives_the_same_samples(layout: str, tmp_path: Path) -> None:
+    dataset = open_dataset(write_nvie(tmp_path / "data", **NVIE_LAYOUTS[layout]))
+    assert dataset.reader.startswith("NVIE in archives")
+    assert dataset.labels == NVIE_CLASSES
+    assert dataset.class_counts == {"happy": 12, "fear": 12, "disgust": 12}
+    assert dataset.leftovers == ()
+    assert len(dataset.subjects) == 6
+    assert dataset.has_subjects
+    for sample in dataset.samples:
+        assert list(sample.images) == [Modality.VISIBLE, Modality.INFRARED]
+        assert all(read_image(file).shape == (16, 16, 3) for file in sample.images.values())
+    assert "36 of 36 samples stay" in dataset.pairing
+    assert "rule 3 asked nothing" in dataset.pairing
+    assert "36 samples seem to be frames of 18 clips" in dataset.pairing
+    assert "a split by subject keeps them together" in dataset.pairing
+
+
+def test_frames_of_a_clip_never_straddle_a_split_by_subject(tmp_path: Path) -> None:
+    dataset = open_dataset(write_nvie(tmp_path))
+    for seed in range(5):
+        parts = draw_subject_split(dataset, seed).parts
+        part_of = {sample_id: part for part, ids in parts.items() for sample_id in ids}
+        for sample in dataset.samples:
+            assert part_of[sample.id] == part_of[f"{sample.id[:-2]}01"]
+
+
+def test_nvie_parts_with_the_same_names_are_kept_apart(tmp_path: Path) -> None:
+    for label in ("happy", "fear"):
+        for part in (1, 2):
+            for word in ("Vis", "Ir"):
+                write_picture(tmp_path / f"NVIE-{label}{part}-{word}/0001.jpg")
+    dataset = open_dataset(tmp_path)
+    assert [s.id for s in dataset.samples] == [
+        "fear/1/0001", "fear/2/0001", "happy/1/0001", "happy/2/0001",
+    ]  # fmt: skip
+    assert dataset.leftovers == ()
+
+
+def test_nvie_rules_say_what_each_removed(tmp_path: Path) -> None:
+    root = write_nvie(tmp_path)
+    (root / "NVIE-happy-Ir/s001_happy_01.jpg").unlink()
+    write_picture(root / "NVIE-sad-Vis/s001_sad_01.jpg")
+    write_picture(root / "NVIE-sad-Ir/s001_sad_01.jpg")
+    strong = {"happy": "2,1,0,0,0,1,0,0,0", "fear": "0,0,1,2,1,1,0,0,0",
+              "disgust": "0,0,0,0,2,2,,0,1"}  # fmt: skip
+    cells = {
+        f"s{who:03}_{label}_{frame:02}": strong[label]
+        for label in NVIE_CLASSES for who in range(1, 7) for frame in (1, 2)
+    }  # fmt: skip
+    cells["s002_happy_01"] = "1,1,0,0,0,0,0,0,0"  # Rule 3: a mean of 1 does not lie above 1.
+    cells["s002_happy_02"] = "2,2,2,2,0,0,0,0,0"  # Rule 2: two tie.
+    cells["s003_happy_01"] = "2,1,0,0,0,0,2,0,0"  # Rule 2: sad is stronger.
+    cells["s003_happy_02"] = "1,1,2,2,0,0,0,0,0"  # Rule 2: fear in the folder of happy.
+    cells["s004_happy_01"] = ",,,,,,,,"  # Rule 2: nobody rated it.
+    del cells["s004_happy_02"]  # Likewise.
+    cells["s001_sad_01"] = "0,0,0,0,0,0,2,0,0"
+    cells["nobody"] = "2,2,0,0,0,0,0,0,0"
+    write_intensities(root / "intensities.csv", (f"{k},{v}" for k, v in cells.items()))
+
+    dataset = open_dataset(root)
+
+    assert dataset.class_counts == {"happy": 5, "fear": 12, "disgust": 12}
+    reasons = {leftover.file.path.stem: leftover.why for leftover in dataset.leftovers}
+    for stem, said in {
+        "s001_happy_01": "rule 1 of NVIE's selection: has no infrared picture",
+        "s002_happy_01": "rule 3 of NVIE's selection: happy at 1.00 does not lie above 1",
+        "s002_happy_02": "no expression is the strongest (fear and happy at 2.00)",
+        "s003_happy_01": "its strongest expression is sad at 2.00",
+        "s003_happy_02": "named happy, but its strongest expression is fear at 2.00",
+        "s004_happy_01": "nobody rated it",
+        "s004_happy_02": "nobody rated it",
+        "s001_sad_01": "its strongest expression is sad at 2.00, which is none of happy, fear",
+        "intensities": "there is no sample with the stem 'nobody'",
+    }.items():
+        assert said in reasons.pop(stem)
+    assert not reasons
+    assert "29 of 37 samples stay" in dataset.pairing
+    for said in ("there) removed 1", "disgust) removed 6", "above 1) removed 1"):
+        assert said in dataset.pairing
+
+
+def test_nvie_intensities_beside_any_tree_and_subjects_from_their_column(tmp_path: Path) -> None:
+    rows = []
+    for label in ("happy", "fear"):
+        for n in (1, 2, 3):
+            for word in ("visible", "thermal"):
+                write_picture(tmp_path / label / word / f"{n}.png")
+                write_picture(tmp_path / "0-PosedExpression" / label / word / f"{n}.png")
+            rows.append(f"{label}/{n},P{n},{2 * (label == 'happy')},{1.5 * (label == 'fear')},0")
+    write_intensities(tmp_path / "intensities.csv", rows, "sample_id,subject,happy,fear,disgust")
+    dataset = open_dataset(tmp_path)
+    assert dataset.reader == "folder tree"
+    assert [s.id for s in dataset.samples] == [f"{c}/{n}" for c in ("fear", "happy") for n in "123"]
+    assert dataset.subjects == ("P1", "P2", "P3")
+    assert dataset.subjects_from == "the subject column of intensities.csv"
+    assert "6 posed samples are left over" in dataset.pairing
+    assert "no intensities of sad, surprised, angry" in dataset.pairing
+    assert len(dataset.leftovers) == 6
+    assert all("posed" in leftover.why for leftover in dataset.leftovers)
+
+
+def write_nvie_table(root: Path, *rows: str, columns: str = "") -> Path:
+    for name in ("v", "i"):
+        write_picture(root / f"{name}.png")
+    known = "sample_id,subject,clip,visible,infrared,happy_r1,happy_r2,fear,disgust"
+    return write_intensities(root / "nvie.csv", rows, columns or known)
+
+
+def test_nvie_table_takes_the_class_from_the_raters(tmp_path: Path) -> None:
+    path = write_nvie_table(
+        tmp_path,
+        "a,S1,c1,v.png,i.png,2,1,0,0",
+        "b,S1,c1,v.png,i.png,1,2,1,0",
+        "c,S2,c2,v.png,i.png,0,0,1.8,0",
+        "d,S2,c3,v.png,i.png,0,0,0,1.2",
+        "e,S3,c4,v.png,,0,0,0,2",
+        "f,S3,c5,v.png,i.png,,,,",
+    )
+    dataset = open_dataset(path)
+    assert dataset.reader == "NVIE in a CSV table"
+    assert [(s.id, s.expression, s.subject) for s in dataset.samples] == [
+        ("a", "happy", "S1"),
+        ("b", "happy", "S1"),
+        ("c", "fear", "S2"),
+        ("d", "disgust", "S2"),
+    ]
+    assert dataset.labels == NVIE_CLASSES
+    assert [leftover.why[:6] for leftover in dataset.leftovers] == ["rule 1", "rule 2"]
+    assert "2 samples seem to be frames of 1 clip, such as c1" in dataset.pairing
+
+
+def test_nvie_table_tells_all_problems_at_once(tmp_path: Path) -> None:
+    message = fail(
+        write_nvie_table(
+            tmp_path,
+            "a,S1,c1,v.png,i.png,3,1,0,0",
+            "b,S2,c1,v.png,no.png,2,x,0,0",
+            "b,S2,c2,v.png,i.png,nan,2,0,0",
+        )
+    )
+    for said in (
+        "row 2: happy_r1 is '3', not a number from 0 to 2",
+        "row 3: happy_r2 is 'x'",
+        "row 4: happy_r1 is 'nan'",
+        "the clip 'c1' shows S1 and S2, but a clip shows one person",
+        "row 3: the infrared picture",
+        "row 4: sample_id 'b' is already in row 3",
+        "6 problems",
+    ):
+        assert said in message
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("sample_id,visible,infrared,happy,fear", "no intensities of 'disgust'"),
+        ("sample_id,visible,infrared,happy,fear,disgust,mood", "an unknown column 'mood'"),
+        ("sample_id,visible,happy,fear,disgust", "one column each of visible and infrared"),
+        ("subject,visible,infrared,happy,fear,disgust", "needs the column sample_id"),
+    ],
+)
+def test_nvie_table_that_is_none(columns: str, said: str, tmp_path: Path) -> None:
+    assert said in fail(write_nvie_table(tmp_path, columns=columns))
+
+
+def test_nvie_of_which_nothing_stays_says_which_rule_it_was(tmp_path: Path) -> None:
+    message = fail(write_nvie_table(tmp_path, "a,S1,,v.png,i.png,1,0,0,0"))
+    assert "Nothing of" in message
+    assert "its mean intensity above 1) removed 1" in message
+
+
+def test_nvie_intensities_that_fit_no_single_sample(tmp_path: Path) -> None:
+    root = write_nvie(tmp_path, template="NVIE-{label}-{word}/{who}_{frame}.jpg")
+    write_intensities(
+        root / "intensities.csv",
+        ("1_1,2,0,0", "happy/1_1,2,0,0"),
+        "stem,happy,fear,disgust",
+    )
+    message = fail(root)
+    assert "row 2: '1_1' may be disgust/1_1, fear/1_1, happy/1_1; use sample_id" in message
+    write_intensities(
+        root / "intensities.csv",
+        ("happy/1_1,2,0,0", "HAPPY/1_1,2,0,0"),
+        "sample_id,happy,fear,disgust",
+    )
+    assert "row 3: 'HAPPY/1_1' is already in row 2" in fail(root)
+    write_intensities(root / "intensities.csv", (), "name,happy,fear,disgust")
+    assert "unknown column 'name'" in fail(root)
+
+
+def test_nvie_names_people_only_where_names_do(tmp_path: Path) -> None:
+    bare = open_dataset(write_nvie(tmp_path / "a", "NVIE-{label}-{word}/{who:03}_{frame}.jpg"))
+    assert bare.subjects_from is None
+    assert "name the subjects and split by subject" in bare.pairing
+    once = open_dataset(write_nvie(tmp_path / "b", "NVIE-{label}-{word}/s{label}{who}{frame}.jpg"))
+    assert once.subjects_from is None
+    numbers = "NVIE-{label}-{word}/{label} person {who}{frame}.jpg"
+    everybody_twice = open_dataset(write_nvie(tmp_path / "c", numbers))
+    assert len(everybody_twice.subjects) == 12
+    (tmp_path / "c/subjects.csv").write_text("sample_id,subject\nhappy/happy person 11,A\n")
+    assert open_dataset(tmp_path / "c").subjects == ("A",)
+    by_pattern = open_dataset(tmp_path / "a", subject_pattern=r"/(\d+)_")
+    assert len(by_pattern.subjects) == 6
+
+
+def test_nvie_lists_strangers_and_an_archive_beside_its_folder(tmp_path: Path) -> None:
+    root = write_nvie(tmp_path)
+    with zipfile.ZipFile(root / "NVIE-fear-Ir.zip", "w") as archive:
+        archive.writestr("1.jpg", b"old")
+    (root / "Fear-Ir.zip").write_bytes(b"x")
+    (root / "notes.txt").write_bytes(b"x")
+    reasons = {leftover.file.path.name: leftover.why for leftover in open_dataset(root).leftovers}
+    assert set(reasons) == {"NVIE-fear-Ir.zip", "Fear-Ir.zip"}
+    assert "NVIE-<class>-<Vis|Ir>" in reasons["Fear-Ir.zip"]
+    (root / "NVIE-happy2-Ir.zip").write_bytes(b"PK\x03\x04 cut short")
+    assert "download or copy it again" in fail(root)

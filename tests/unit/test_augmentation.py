@@ -1,4 +1,5 @@
 import math
+import zlib
 from dataclasses import replace
 
 import cv2
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferfusion.data import augmentation
 from ferfusion.data.augmentation import PAPER_KINDS, Draw, Policy, apply, count_copies, draw
 from ferfusion.modality import MODALITIES, Modality
 
@@ -94,6 +96,35 @@ def test_draws_follow_from_seed_epoch_sample_and_copy(policy: Policy) -> None:
     assert is_same(first, draw(policy, **known))
     for change in ({"seed": 4}, {"epoch": 3}, {"sample_id": "angry/2"}, {"copy": 8}):
         assert not is_same(first, draw(policy, **{**known, **change})), change
+
+
+def test_a_draw_for_all_modalities_is_keyed_by_seed_epoch_sample_and_copy_alone() -> None:
+    rng = np.random.default_rng([3, 2, zlib.crc32(b"angry/1"), 0])
+    drawn = draw_any("sound", 3, epoch=2, sample_id="angry/1")
+    assert is_same(drawn, augmentation._draw_sound(rng))
+
+
+@given(policies, seeds, st.integers(1, 20))
+def test_drawn_apart_each_modality_has_its_own_draw(policy: Policy, seed: int, copy: int) -> None:
+    known = {"seed": seed, "epoch": 1, "sample_id": "angry/1", "copy": copy}
+    together = draw(policy, **known)
+    apart = {m: draw(policy, **known, only=m) for m in MODALITIES}
+    matrices = [d.matrix.tobytes() for d in (together, *apart.values())]
+    assert len(set(matrices)) == 4
+    for modality, drawn in apart.items():
+        assert is_same(drawn, draw(policy, **known, only=modality))
+    assert is_same(together, draw(policy, **known, only=None))
+
+
+@pytest.mark.parametrize("only", [None, IR])
+def test_identical_flips_are_mirrors_and_nothing_else_changes(only: Modality | None) -> None:
+    for copy, kind in enumerate(PAPER_KINDS):
+        known = {"seed": 3, "epoch": 2, "sample_id": "angry/1", "copy": copy, "only": only}
+        plain, quirky = draw("paper", **known), draw("paper", **known, identical_flips=True)
+        if kind == "flip":
+            assert is_same(quirky, paper_draw("flip"))
+        else:
+            assert is_same(quirky, plain)
 
 
 def test_draws_of_a_sample_do_not_repeat_over_epochs() -> None:

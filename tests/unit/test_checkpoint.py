@@ -24,6 +24,10 @@ BLUEPRINTS = {
     "late": Blueprint(
         "late", "shufflenet_v2", (V, IR, M), LABELS, mixture={V: 0.5, IR: 0.2, M: 0.3}
     ),
+    "single with attention": Blueprint(
+        "single", "shufflenet_v2", (IR,), LABELS, dropout=0.5, attention=True
+    ),
+    "early with attention": Blueprint("early", "shufflenet_v2", (V, IR), LABELS, attention=True),
 }
 
 
@@ -63,6 +67,13 @@ def test_loaded_model_gives_the_very_same_logits(fusion: str, tmp_path: Path) ->
     assert loaded.preprocessing == PREPROCESSING
     assert loaded.recipe == recipe
     assert count_parameters(loaded.model) == count_parameters(model)
+
+
+def test_blueprint_from_before_there_was_attention(saved: Path) -> None:
+    facts = json.loads((saved / FACTS).read_text())
+    assert facts["blueprint"].pop("attention") is False
+    change(saved / FACTS, blueprint=facts["blueprint"])
+    assert load_checkpoint(saved).blueprint == BLUEPRINTS["single"]
 
 
 def test_nothing_in_it_is_a_pickle(saved: Path) -> None:

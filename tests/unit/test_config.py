@@ -29,6 +29,8 @@ def other_value(name: str) -> Any:
         return OTHER[name]
     if isinstance(default, bool):
         return not default
+    if isinstance(default, tuple):
+        return option.metadata["choices"][:2] or ("one", "two")
     if option.metadata["choices"]:
         return next(c for c in option.metadata["choices"] if c != default)
     return f"{default} other".strip() if isinstance(default, str) else default + 1
@@ -92,6 +94,15 @@ def test_recipe_options_share_the_recipes_defaults() -> None:
             assert getattr(settings, field.name) == getattr(recipe, field.name), field.name
 
 
+def test_a_list_may_be_empty_where_its_default_is(tmp_path: Path) -> None:
+    file = write_toml(tmp_path / "a.toml", {"quirks": ("double_softmax",)})
+    assert resolve({}, file).quirks == ("double_softmax",)
+    assert resolve({"quirks": ""}, file).quirks == ()
+    for name in ("modalities", "rows", "weights", "seed"):
+        with pytest.raises(ConfigError, match=f"--{name} needs at least one value"):
+            resolve({name: ""})
+
+
 def test_lists_may_have_spaces_and_repeat_the_option() -> None:
     assert resolve({"seed": "0, 1,2"}).seed == (0, 1, 2)
     assert resolve({"rows": ("single", "late,early")}).rows == ("single", "late", "early")
@@ -103,6 +114,7 @@ def test_lists_may_have_spaces_and_repeat_the_option() -> None:
     [
         ({"optimiser": "sdg"}, ["--optimiser", "'sdg'", "Did you mean 'sgd'?"]),
         ({"schedule": "cosin"}, ["Did you mean 'cosine'?"]),
+        ({"quirks": "double_softmax,same_flips"}, ["--quirks 'same_flips'", "identical_flips"]),
         ({"augmentation": "papers"}, ["Did you mean 'paper'?"]),
         ({"precision": "fp8"}, ["--precision", "fp16"]),
         ({"epochs": "0"}, ["--epochs is 0", "at least 1"]),

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,12 +17,17 @@ from ferfusion.reporting.tables import ResultRow
 def make_row(title: str, fusion: Fusion = "single", paper: float | None = None) -> ResultRow:
     return ResultRow(
         model=title,
+        variant="",
         inputs=title,
         how=fusion,
         fusion=fusion,
+        method="network",
+        backbone="resnet18",
+        steps=None,
         seeds=(0, 1),
         correct=(60, 70),
         n_test=(90, 90),
+        points=(60 / 90, 70 / 90),
         interval=Interval(0.65, 0.79),
         macro_f1=0.7,
         parameters=1,
@@ -55,7 +61,7 @@ def make_run(model: str, seed: int, stages: tuple[StageHistory, ...]) -> RunRepo
         seconds=1.0,
         paper_accuracy=None,
     )
-    return RunReport(record, predictions, stages, 1, 1)
+    return RunReport(record, predictions, predictions.probs, (1.0,), stages, 1, 1)
 
 
 def texts(svg: str) -> list[str]:
@@ -79,6 +85,23 @@ def test_the_papers_number_is_drawn_only_where_there_is_one():
     with_paper = draw_accuracies(rows, 5, shows_paper=True)
     without = draw_accuracies(rows, 5, shows_paper=False)
     assert with_paper.count("fill-opacity: 0") == 1 + without.count("fill-opacity: 0")
+
+
+def test_every_seed_and_fold_is_a_point():
+    def count_dots(points: tuple[float, ...]) -> int:
+        row = replace(make_row("visible"), points=points)
+        svg = draw_accuracies([row], 5, shows_paper=False)
+        assert "visible 130/180 = 72.2 % [65.0, 79.0]" in svg
+        return svg.count("<use ")
+
+    # One test split is what the row's own mark shows already.
+    assert count_dots((0.7, 0.7, 0.72, 0.75, 0.7)) - count_dots((0.72,)) == 5
+
+
+def test_points_outside_the_interval_are_seen():
+    row = replace(make_row("visible"), points=(0.2, 0.95))
+    shown = texts(draw_accuracies([row], 2, shows_paper=False))
+    assert {"20 %", "90 %"} <= set(shown)
 
 
 def test_titles_are_escaped():

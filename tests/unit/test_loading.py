@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ferfusion.data.augmentation import apply, draw
+from ferfusion.data.augmentation import Policy, apply, count_copies, draw
 from ferfusion.data.cache import ImageStore
 from ferfusion.data.loading import Batch, Loader, index_labels, normalise
 from ferfusion.modality import MODALITIES
@@ -65,6 +65,45 @@ def test_each_copy_of_the_paper_is_drawn_once(store: ImageStore) -> None:
             drawn = draw("paper", seed=4, epoch=5, sample_id=store.samples[row].id, copy=copy)
             wanted[int(row), apply(drawn, store.pictures[IR][row], IR).tobytes()] += 1
     assert seen == wanted
+
+
+@pytest.mark.parametrize("independent", [False, True])
+@pytest.mark.parametrize("policy", ["sound", "paper"])
+def test_modalities_are_drawn_together_or_apart(
+    store: ImageStore, policy: Policy, independent: bool
+) -> None:
+    loader = make_loader(store, n=3, policy=policy, seed=4, independent=independent)
+    plain = make_loader(store, n=3, policy=policy, seed=4)
+    seen: Counter[tuple[int, tuple[bytes, ...]]] = Counter()
+    for batch, same_rows in zip(loader.shuffled(5), plain.shuffled(5), strict=True):
+        np.testing.assert_array_equal(batch.rows, same_rows.rows)
+        for place, row in enumerate(batch.rows):
+            pair = tuple(batch.pictures[m][place].numpy().tobytes() for m in (V, IR))
+            seen[int(row), pair] += 1
+    wanted: Counter[tuple[int, tuple[bytes, ...]]] = Counter()
+    for row in loader.rows:
+        for copy in range(count_copies(policy)):
+            known = {"seed": 4, "epoch": 5, "sample_id": store.samples[row].id, "copy": copy}
+            pair = tuple(
+                apply(
+                    draw(policy, **known, only=m if independent else None),
+                    store.pictures[m][row],
+                    m,
+                ).tobytes()
+                for m in (V, IR)
+            )
+            wanted[int(row), pair] += 1
+    assert seen == wanted
+
+
+@pytest.mark.parametrize("identical", [False, True])
+def test_flips_repeat_only_when_asked_to(store: ImageStore, identical: bool) -> None:
+    loader = make_loader(store, n=1, policy="paper", identical_flips=identical)
+    (row,) = loader.rows
+    mirrored = store.pictures[V][row][:, ::-1]
+    seen = [p.numpy() for batch in loader.shuffled(0) for p in batch.pictures[V]]
+    assert sum(np.array_equal(picture, mirrored) for picture in seen) == (5 if identical else 1)
+    assert len({p.tobytes() for p in seen}) == (22 if identical else 26)
 
 
 def test_order_and_draws_follow_from_seed_and_epoch(store: ImageStore) -> None:

@@ -327,6 +327,50 @@ def test_warmed_up_head_knows_more(fabric: Fabric, store: ImageStore) -> None:
     assert loss_after(20) < 0.8 * loss_after(0)
 
 
+def test_doubled_softmax_can_not_bring_the_loss_below_its_floor(
+    fabric: Fabric, store: ImageStore, tmp_path: Path
+) -> None:
+    """With n classes it stays above ln(e + n - 1) - 1; what else is trained is the same."""
+    recipe = replace(BASIC, epochs=12, label_smoothing=0.0, dropout=0.0, augmentation="none")
+    quirky = replace(recipe, quirks=("double_softmax",))
+    plain = train(fabric, store, tmp_path / "a", recipe)[1]
+    model, doubled = train(fabric, store, tmp_path / "b", quirky)
+    floor = math.log(math.e + 2) - 1
+    losses = [loss for e in doubled.epochs for loss in (e.train_loss, e.val_loss)]
+    assert min(losses) >= floor - 1e-6
+    assert min(e.val_loss for e in plain.epochs) < floor
+    assert doubled.best.val_loss < math.log(3), "it learns all the same"
+    # The loss that is reported is that of the softmax of the model's logits.
+    (batch,) = make_loaders(store, quirky)[1].in_order()
+    pictures = loop.normalise(batch.pictures, PREPROCESSING, torch.device("cpu"))
+    with torch.no_grad():
+        probs = model(pictures).softmax(dim=1)
+    wanted = nn.functional.cross_entropy(probs, batch.labels)
+    assert doubled.best.val_loss == pytest.approx(float(wanted), abs=1e-6)
+
+
+@pytest.mark.parametrize(("n_classes", "floor"), [(3, 0.5514), (5, 0.9048)])
+def test_floor_of_doubled_softmax_is_the_papers(n_classes: int, floor: float) -> None:
+    sure = torch.zeros(1, n_classes)
+    sure[0, 1] = 100
+    label = torch.tensor([1])
+    taken = loop.as_loss_takes(sure, replace(BASIC, quirks=("double_softmax",)))
+    assert float(nn.functional.cross_entropy(taken, label)) == pytest.approx(floor, abs=1e-4)
+    assert torch.equal(loop.as_loss_takes(sure, BASIC), sure)
+
+
+def test_doubled_softmax_also_warms_up_the_head(fabric: Fabric, store: ImageStore) -> None:
+    def warm_up(quirks: tuple[str, ...]) -> dict[str, Tensor]:
+        recipe = replace(BASIC, head_epochs=2, quirks=quirks)
+        model = build_model()
+        loop.warm_up_head(fabric, model, make_loaders(store, recipe)[0], PREPROCESSING, recipe)
+        return copy_state(model)
+
+    plain = warm_up(())
+    assert is_same(plain, warm_up(("no_normalisation", "image_split")))
+    assert not is_same(plain, warm_up(("double_softmax",)))
+
+
 def test_same_seed_same_weights_other_seed_others(
     fabric: Fabric, store: ImageStore, tmp_path: Path
 ) -> None:

@@ -10,12 +10,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from ferfusion.data.cache import ImageStore
+from ferfusion.data.loading import normalise
 from ferfusion.data.splits import Split
+from ferfusion.evaluation.collect import collect
 from ferfusion.evaluation.predictions import Predictions
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.models import backbones
 from ferfusion.models.backbones import Backbone
-from ferfusion.models.checkpoint import save_checkpoint
+from ferfusion.models.checkpoint import load_checkpoint, save_checkpoint
 from ferfusion.models.late_fusion import mix_probs
 from ferfusion.training import stages
 from ferfusion.training.loop import Epoch, History
@@ -198,6 +200,44 @@ def test_predictions_are_about_validation_and_test(
         assert sorted(trained.test.sample_ids) == sorted(lab.split.parts["test"])
         assert trained.history is not None
         assert int(trained.val.correct.sum()) == trained.history.best.val_correct
+
+
+def test_quirks_of_augmentation_reach_training_alone(lab: Lab) -> None:
+    quirks = ("identical_flips", "independent_augmentation")
+    for n in (0, 1, 2):
+        quirky = replace(lab, recipe=replace(RECIPE, augmentation="paper", quirks=quirks[:n]))
+        loader = quirky.loader("train", (V, M))
+        assert (loader.identical_flips, loader.independent) == (n > 0, n > 1)
+        assert quirky.loader("test", (V, M)).policy == "none"
+        assert quirky.preprocessing == lab.preprocessing
+
+
+def test_pictures_without_normalisation_stay_so_in_the_checkpoint(lab: Lab, tmp_path: Path) -> None:
+    quirky = replace(lab, recipe=replace(RECIPE, quirks=("no_normalisation",)))
+    assert set(lab.preprocessing.mean.values()) == {TINY.mean}
+    trained = fit_single(quirky, V, tmp_path / "unfinished")
+    kept = load_checkpoint(keep(quirky, trained, tmp_path / "kept"))
+    assert set(kept.preprocessing.mean.values()) == {(0.0, 0.0, 0.0)}
+    assert set(kept.preprocessing.std.values()) == {(1.0, 1.0, 1.0)}
+    assert kept.recipe["quirks"] == ["no_normalisation"]
+    # Training, validation and a later evaluation all look at the same numbers.
+    loader = quirky.loader("test", (V,))
+    device = torch.device("cpu")
+    again = collect(kept.model, loader, kept.preprocessing, LABELS, device)
+    np.testing.assert_array_equal(again.probs, trained.test.probs)
+    assert not np.allclose(
+        collect(kept.model, loader, lab.preprocessing, LABELS, device).probs, again.probs
+    )
+
+
+def test_late_fusion_of_doubled_softmax_mixes_plain_probabilities(lab: Lab, tmp_path: Path) -> None:
+    quirky = replace(lab, recipe=replace(RECIPE, quirks=("double_softmax",)))
+    trained = fit_single(quirky, V, tmp_path)
+    (batch,) = quirky.loader("test", (V,)).in_order()
+    pictures = normalise(batch.pictures, quirky.preprocessing, torch.device("cpu"))
+    with torch.no_grad():
+        wanted = trained.model.eval()(pictures).softmax(dim=1)
+    np.testing.assert_allclose(trained.test.probs, wanted.numpy(), atol=1e-6)
 
 
 def mix(lab: Lab, singles: dict[Modality, Trained], **replaced: dict[Modality, Predictions]):

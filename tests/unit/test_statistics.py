@@ -2,17 +2,33 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from ferfusion.evaluation.statistics import (
     bootstrap_by_subject,
+    bootstrap_statistic_by_subject,
     holm,
     mcnemar_exact,
     permute_by_subject,
     wilson,
 )
+
+
+def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    return float(f1_score(labels, predicted, average="macro", zero_division=0))
+
+
+def draw_answers(
+    rng: np.random.Generator, accuracy: float, correlation: float, n_subjects: int, size: int
+) -> np.ndarray:
+    """Right and wrong answers, subjects by samples, with this correlation within a subject."""
+    weight = 1 / correlation - 1
+    able = rng.beta(accuracy * weight, (1 - accuracy) * weight, (n_subjects, 1))
+    return rng.random((n_subjects, size)) < able
 
 
 def discordant(only_a: int, only_b: int, both: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +136,68 @@ def test_bootstrap_against_drawing_people_one_by_one():
     )
 
 
+@pytest.mark.parametrize("n", [4, 12, 60])
+def test_bootstrap_is_that_of_scipy_at_the_level_that_hesterberg_gives(n: int):
+    values = np.random.default_rng(n).normal(0, 1, n)
+    tail = stats.norm.cdf(stats.t.ppf(0.025, n - 1) * np.sqrt(n / (n - 1)))
+    expected = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=20_000,
+        confidence_level=1 - 2 * tail,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    interval = bootstrap_by_subject(values, [None] * n, seed=0, draws=20_000)
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected), abs=0.05)
+
+
+def test_one_person_says_nothing_about_others():
+    interval = bootstrap_by_subject(np.array([0.0, 1.0, 1.0]), ["a"] * 3, seed=0)
+    assert (interval.low, interval.high) == (0, 1)
+    with pytest.raises(ValueError, match="One subject"):
+        bootstrap_statistic_by_subject(np.mean, [np.ones(3)], ["a"] * 3, seed=0)
+
+
+def test_bootstrap_of_a_statistic_that_is_a_mean():
+    rng = np.random.default_rng(2)
+    values, subjects = rng.random(120), rng.integers(0, 25, 120).tolist()
+    there = bootstrap_by_subject(values, subjects, seed=0, draws=4000)
+    here = bootstrap_statistic_by_subject(np.mean, [values], subjects, seed=0, draws=4000)
+    assert (here.low, here.high) == pytest.approx((there.low, there.high), abs=0.006)
+    assert here == bootstrap_statistic_by_subject(np.mean, [values], subjects, 0, draws=4000)
+
+
+def test_bootstrap_of_a_statistic_draws_whole_people_row_by_row():
+    rng = np.random.default_rng(4)
+    subjects = ["a", None, "b", "a", "c", "b", "a", None, "c", "d"]
+    rows, twice = np.arange(10), 2 * np.arange(10)[:, None] + np.array([0, 1])
+    groups = [{0, 3, 6}, {2, 5}, {4, 8}, {9}, {1}, {7}]
+    drawn: list[float] = []
+
+    def look(rows: np.ndarray, twice: np.ndarray) -> float:
+        np.testing.assert_array_equal(twice[:, 0], 2 * rows)
+        times = np.bincount(rows, minlength=10)
+        counts = [{int(times[row]) for row in group} for group in groups]
+        assert all(len(count) == 1 for count in counts)
+        assert sum(count.pop() for count in counts) == len(groups)
+        drawn.append(float(rng.random()))
+        return drawn[-1]
+
+    interval = bootstrap_statistic_by_subject(look, [rows, twice], subjects, seed=0, draws=50)
+    assert len(drawn) == 50
+    assert min(drawn) <= interval.low < interval.high <= max(drawn)
+
+
+def test_statistics_that_cannot_be_drawn_are_refused():
+    with pytest.raises(ValueError, match=r"2 subjects and arrays of length \(2, 3\)"):
+        bootstrap_statistic_by_subject(np.mean, [np.ones(2), np.ones(3)], ["a", "b"], seed=0)
+    with pytest.raises(ValueError, match="0 values"):
+        bootstrap_statistic_by_subject(np.mean, [np.ones(0)], [], seed=0)
+    with pytest.raises(ValueError, match="not a number"):
+        bootstrap_statistic_by_subject(lambda _: np.nan, [np.ones(2)], ["a", "b"], seed=0)
+
+
 def test_bootstrap_is_wider_when_pictures_of_a_person_stand_together_and_repeats():
     values = np.repeat([1.0, 0.0], [90, 30])
     people = [i // 10 for i in range(120)]
@@ -145,3 +223,88 @@ def test_holm_is_that_of_statsmodels(count: int):
 
 def test_holm_of_nothing():
     assert holm([]) == ()
+
+
+@pytest.mark.parametrize(("n_subjects", "least"), [(10, 0.90), (40, 0.92)])
+def test_intervals_of_clustered_answers_cover_where_wilson_does_not(n_subjects: int, least: float):
+    rng = np.random.default_rng(0)
+    subjects = np.repeat(np.arange(n_subjects), 6).tolist()
+    truth, n = 0.75, 6 * n_subjects
+    covered = {"by subject": 0, "as if independent": 0}
+    for seed in range(400):
+        values = draw_answers(rng, truth, 0.3, n_subjects, 6).ravel()
+        drawn = bootstrap_by_subject(values.astype(float), subjects, seed, draws=800)
+        pooled = wilson(int(values.sum()), n)
+        covered["by subject"] += drawn.low <= truth <= drawn.high
+        covered["as if independent"] += pooled.low <= truth <= pooled.high
+    # The standard error of these shares is about 0.012.
+    assert least < covered["by subject"] / 400 < 0.98
+    assert covered["as if independent"] / 400 < 0.85
+
+
+def test_intervals_of_macro_f1_cover():
+    rng = np.random.default_rng(1)
+    labels = np.tile(np.arange(3), (30, 2))
+    subjects = np.repeat(np.arange(30), 6).tolist()
+
+    def answer(truth: np.ndarray) -> np.ndarray:
+        """Class 0 is always seen, and people differ in how often the other two are mistaken."""
+        right = draw_answers(rng, 0.7, 0.3, *truth.shape)
+        return np.where(right | (truth == 0), truth, 3 - truth)
+
+    def quick_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+        hits = np.bincount(labels[labels == predicted], minlength=3)
+        both = np.bincount(labels, minlength=3) + np.bincount(predicted, minlength=3)
+        return float((2 * hits / np.maximum(both, 1))[both > 0].mean())
+
+    many = np.tile(np.arange(3), (20_000, 2))
+    predicted = answer(many)
+    truth = macro_f1(many.ravel(), predicted.ravel())
+    assert quick_f1(many.ravel(), predicted.ravel()) == pytest.approx(truth)
+    covered = 0
+    for seed in range(200):
+        arrays = [labels.ravel(), answer(labels).ravel()]
+        interval = bootstrap_statistic_by_subject(quick_f1, arrays, subjects, seed, draws=200)
+        covered += interval.low <= truth <= interval.high
+    assert 0.9 <= covered / 200 <= 0.99
+
+
+def test_under_clustering_the_permutation_holds_its_level_and_mcnemar_does_not():
+    rng = np.random.default_rng(2)
+    n_subjects, size, tries = 20, 8, 600
+    subjects = np.repeat(np.arange(n_subjects), size).tolist()
+    false_alarms = {"permutation": 0, "mcnemar": 0}
+    for seed in range(tries):
+        # Equally good models, each with people of its own that it is bad with.
+        a, b = (draw_answers(rng, 0.8, 0.3, n_subjects, size).ravel() for _ in range(2))
+        test = permute_by_subject(a, b, subjects, seed, draws=500)
+        false_alarms["permutation"] += test.p_value <= 0.05
+        false_alarms["mcnemar"] += mcnemar_exact(a, b).p_value <= 0.05
+    # The standard error is 0.009 at the level of 0.05.
+    assert 0.02 < false_alarms["permutation"] / tries < 0.075
+    assert false_alarms["mcnemar"] / tries > 0.15
+
+
+def test_holm_holds_the_level_of_a_family_of_models_under_one_baseline():
+    rng = np.random.default_rng(3)
+    n_subjects, size, tries = 24, 5, 250
+    subjects = np.repeat(np.arange(n_subjects), size).tolist()
+    false_alarms = {"holm": 0, "as they are": 0}
+    found = 0
+    for seed in range(tries):
+        baseline = draw_answers(rng, 0.7, 0.2, n_subjects, size).ravel()
+        # Eight models are as good as the baseline, which makes the tests depend; one is better.
+        models = [draw_answers(rng, 0.7, 0.2, n_subjects, size).ravel() for _ in range(8)]
+        models.append(draw_answers(rng, 0.95, 0.2, n_subjects, size).ravel())
+        p_values = [
+            permute_by_subject(model, baseline, subjects, seed, draws=1000).p_value
+            for model in models
+        ]
+        adjusted = holm(p_values)
+        false_alarms["holm"] += min(adjusted[:8]) <= 0.05
+        false_alarms["as they are"] += min(p_values[:8]) <= 0.05
+        found += adjusted[8] <= 0.05
+    # The standard error is 0.014 at the level of 0.05.
+    assert false_alarms["holm"] / tries <= 0.05 + 2 * 0.014
+    assert false_alarms["as they are"] / tries > 0.1
+    assert found / tries > 0.6

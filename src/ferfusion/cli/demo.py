@@ -11,6 +11,7 @@ from ferfusion.config import Settings, resolve
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import write_tensors
+from ferfusion.study.plan import Row
 from ferfusion.study.workbench import Workbench
 from ferfusion.training.recipe import Recipe
 from ferfusion.training.stages import fit_single
@@ -66,7 +67,8 @@ def pretrain(faces: Path, trunk: Path, progress: StudyProgress) -> None:
     recipe = Recipe(epochs=24, batch_size=16, learning_rate=1e-3, dropout=0.25)
     setup = replace(make_setup(dataset, settings), recipe=recipe)
     folder = trunk.with_suffix(".unfinished")
-    lab = Workbench(dataset, setup, folder, progress.decode).lab(seed=1)
+    bench = Workbench(dataset, setup, folder, progress.decode)
+    lab = bench.lab(Row("single", (Modality.VISIBLE,)), seed=1)
     with progress.counting("first trunk", recipe.epochs) as advance:
         trained = fit_single(lab, Modality.VISIBLE, folder, lambda _: advance())
     prefix = f"trunks.{Modality.VISIBLE}."

@@ -87,9 +87,15 @@ def train(settings: Settings, data: Path, out: Path) -> None:
 @app.command(short_help="Compare single, early and late fusion on DATA.")
 @click.argument("data", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the study.")
-@settings_options("rows", *MODEL, "note", *DATA, *TRAINING, *MACHINE)
+@settings_options(
+    *("plan", "rows", *MODEL, "backbones", "note", *DATA, "folds", "allow_leaks"),
+    *(*TRAINING, *MACHINE, "workers", "ray"),
+)
 def study(settings: Settings, data: Path, out: Path) -> None:
     """Train and compare single models, early and late fusion on DATA; write DIR/report.html.
+
+    With --plan paper: all that the paper reports; with --plan sound: the same and more, in folds
+    with nobody in two parts; with --plan quirks: what the paper's quirks do to the numbers.
 
     Run again to do only what is missing: more seeds or rows may be asked for, too.
     """
@@ -116,6 +122,23 @@ def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | N
     from ferfusion.cli.evaluate import run_evaluate
 
     run_evaluate(run, data, part, out, settings)
+
+
+@app.command(short_help="Make a finished run once more and compare.")
+@click.argument("run", type=FOLDER)
+@click.option("--data", type=FOLDER, metavar="DATA", help="Where the data lies now.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Default: rerun-NAME, here.")
+@settings_options("weights", "subject_pattern", "cache")
+def rerun(settings: Settings, run: Path, data: Path | None, out: Path | None) -> None:
+    """Make the finished RUN once more, from its manifest, and say whether its numbers came out.
+
+    RUN is a folder with a run.json: of `train`, or one in DIR/runs of a study. The exit code is 0
+    if every test sample got the same answer, else 1.
+    """
+    from ferfusion.cli.rerun import run_rerun
+
+    if not run_rerun(run, data, out, settings):
+        sys.exit(1)
 
 
 @app.command(short_help="Say what is installed and what is missing.")

@@ -25,6 +25,7 @@ TRAINING = (
     "augmentation",
     "frozen",
     "frozen_norms",
+    "quirks",
 )
 MACHINE = ("device", "devices", "nodes", "precision")
 
@@ -70,9 +71,9 @@ def _option(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return click.option(
             f"{shown}/--no-{shown[2:]}", name, default=None, help=f"{text} [default: {said}]"
         )
-    metavar = {int: "N", float: "X"}.get(wanted) or "|".join(option.metadata["choices"])
-    metavar = metavar or option.metadata["metavar"]
     several = isinstance(default, tuple)
+    one_of = "" if several else "|".join(option.metadata["choices"])
+    metavar = {int: "N", float: "X"}.get(wanted) or one_of or option.metadata["metavar"]
     said = ",".join(str(v) for v in default) if several else str(default)
     return click.option(
         shown,

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from ferfusion.cli.setup import is_main_process
 from ferfusion.reporting.tables import format_proportion
-from ferfusion.study.plan import Row
-from ferfusion.study.run import Finished
+from ferfusion.study.executors import Failure
+from ferfusion.study.run import Done, Event, Learned, Started, Waiting
 from ferfusion.training.loop import Epoch
 
 
@@ -51,7 +52,7 @@ class StudyProgress:
             disable=not self.console.is_terminal,
         )
         self.whole: TaskID | None = None
-        self.current: TaskID | None = None
+        self.current: dict[str, TaskID] = {}
         self.pictures: TaskID | None = None
         self.work_done, self.began = 0.0, 0.0
 
@@ -75,6 +76,14 @@ class StudyProgress:
         """Moves the bar of drawing synthetic faces."""
         self._count("drawing faces", done, total)
 
+    def look(self, done: int, total: int) -> None:
+        """Moves the bar of the audit."""
+        self._count("looking for leaks", done, total)
+
+    def weigh(self, done: int, total: int) -> None:
+        """Moves the bar of measuring what an answer costs."""
+        self._count("measuring costs", done, total)
+
     def _count(self, what: str, done: int, total: int) -> None:
         if self.pictures is None:
             self.pictures = self.bars.add_task(what, total=total, learned="")
@@ -95,39 +104,54 @@ class StudyProgress:
         self.whole = self.bars.add_task("[bold]whole comparison", total=work, learned="")
         self.began = time.monotonic()
 
-    def start(self, row: Row, seed: int, epochs: int) -> None:
-        """Opens the bar of one model."""
-        if epochs and not self.console.is_terminal:
-            self.console.print(f"training {row.name}, seed {seed}: {epochs} epochs", style="dim")
-        if epochs:
-            name = f"{row.name}, seed {seed}"
-            self.current = self.bars.add_task(name, total=epochs, learned="")
+    def on_event(self, name: str, event: Event | Failure) -> None:
+        """Moves the bars, prints a finished model, or says why one failed."""
+        match event:
+            case Started(epochs):
+                self._start(name, epochs)
+            case Learned(epoch, work):
+                self._learn(name, epoch, work)
+            case Waiting():
+                self.console.print(f"{name}: another study makes it; waiting", style="dim")
+            case Done():
+                self._finish(name, event)
+            case Failure():
+                self._close(name)
+                self.console.print(f"[red]{name} failed:[/red] {escape(event.why)}", soft_wrap=True)
 
-    def epoch(self, epoch: Epoch, work: float) -> None:
-        """Moves both bars and says what validation thinks."""
+    def _start(self, name: str, epochs: int) -> None:
+        if not epochs:
+            return
+        if not self.console.is_terminal:
+            self.console.print(f"training {name}: {epochs} epochs", style="dim")
+        self.current[name] = self.bars.add_task(name, total=epochs, learned="")
+
+    def _learn(self, name: str, epoch: Epoch, work: float) -> None:
         self.work_done += work
         if self.whole is not None:
             speed = self.work_done / max(1e-9, time.monotonic() - self.began)
             self.bars.update(self.whole, advance=work, speed=speed)
-        if self.current is not None:
+        if name in self.current:
             learned = f"validation {epoch.val_correct}/{epoch.val_n}, loss {epoch.train_loss:.2f}"
-            self.bars.update(self.current, advance=1, learned=learned)
+            self.bars.update(self.current[name], advance=1, learned=learned)
 
-    def finish(self, finished: Finished, work: float, *, is_new: bool) -> None:
-        """Prints a model's result; closes its bar."""
-        if self.current is not None:
-            self.bars.remove_task(self.current)
-            self.current = None
-        if not is_new and self.whole is not None:
-            self.bars.update(self.whole, advance=work)
-        record = finished.record
+    def _close(self, name: str) -> None:
+        if name in self.current:
+            self.bars.remove_task(self.current.pop(name))
+
+    def _finish(self, name: str, done: Done) -> None:
+        self._close(name)
+        if not done.is_new and self.whole is not None:
+            self.bars.update(self.whole, advance=done.work)
+        record = done.record
         scored = format_proportion(record.correct, record.n_test)
-        how = f"{record.seconds:.0f} s" if is_new else "was there already"
-        weights = finished.facts["late_weights"]
-        if weights is not None:
-            mixture = " / ".join(f"{w:.1f}" for w in weights["weights"].values())
-            how = f"weights {mixture}" + ("" if is_new else ", was there already")
+        how = f"{record.seconds:.0f} s" if done.is_new else "was there already"
+        if done.late_weights is not None:
+            mixture = " / ".join(f"{w:.1f}" for w in done.late_weights.values())
+            how = f"weights {mixture}" + ("" if done.is_new else ", was there already")
+        table = f"{record.variant}: " if record.variant else ""
+        where = f"seed {record.seed}" + (f", fold {record.fold}" if record.fold else "")
         self.console.print(
-            f"{record.inputs}, {record.how}, seed {record.seed}: test {scored} [dim]({how})[/dim]",
+            f"{table}{record.inputs}, {record.how}, {where}: test {scored} [dim]({how})[/dim]",
             soft_wrap=True,
         )

@@ -13,8 +13,10 @@ from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import shared_subjects
 from ferfusion.errors import ConfigError, SplitError, unknown_name
-from ferfusion.modality import parse_modalities
+from ferfusion.expression import NVIE
+from ferfusion.modality import Modality, parse_modalities
 from ferfusion.models.backbones import IMAGENET, NO_WEIGHTS
+from ferfusion.study.plan import PLANS, Variant
 from ferfusion.study.workbench import Setup, Workbench, check_rows
 from ferfusion.training.recipe import Hardware, Recipe
 
@@ -30,18 +32,40 @@ def open_data(data: Path, settings: Settings) -> Dataset:
     return dataset
 
 
-def make_setup(dataset: Dataset, settings: Settings) -> Setup:
-    """Turns settings into a setup that fits the data.
+def choose_modalities(dataset: Dataset, settings: Settings) -> tuple[Modality, ...]:
+    """Says which pictures are used: those asked for, or all there are.
 
     Raises:
-        ConfigError: An option doesn't fit the data or another option.
+        ConfigError: A modality is asked for by name that no sample has.
     """
     # The default means "all there are"; what somebody asks for by name must be there.
     modalities = parse_modalities(settings.modalities)
     if settings.modalities == Settings().modalities:
         modalities = tuple(m for m in modalities if m in dataset.modalities)
     check_rows(dataset, modalities)
-    kind = settings.split
+    return modalities
+
+
+def make_setup(dataset: Dataset, settings: Settings, variant: Variant | None = None) -> Setup:
+    """Turns settings into a setup that fits the data.
+
+    Args:
+        dataset: As it was read.
+        settings: Of the whole study.
+        variant: What one of its tables has of its own; None: nothing.
+
+    Raises:
+        ConfigError: An option doesn't fit the data or another option.
+    """
+    modalities = choose_modalities(dataset, settings)
+    _check_quirks(settings)
+    if settings.folds and settings.split_file:
+        raise ConfigError("--folds draws its splits, and --split-file gives one. Leave one out.")
+    if settings.folds == 1:
+        raise ConfigError("--folds 1 would test on what was learned. Take 2 or more, or leave it.")
+    backbone = settings.backbone if variant is None else variant.backbone
+    quirks = settings.quirks if variant is None else variant.quirks
+    kind = "paper" if "image_split" in quirks else settings.split
     if kind == "auto":
         kind = "subject" if dataset.has_subjects else "paper"
         if kind == "paper" and not settings.split_file:
@@ -54,15 +78,46 @@ def make_setup(dataset: Dataset, settings: Settings) -> Setup:
             )
     return Setup(
         modalities=modalities,
-        backbone=settings.backbone,
-        weights=_find_weights(settings),
+        backbone=backbone,
+        weights=find_weights(settings, backbone),
         size_px=settings.size,
         split_kind=kind,
         split_file=Path(settings.split_file) if settings.split_file else None,
-        recipe=Recipe(**{**_pick(Recipe, settings), "seed": settings.seed[0]}),
+        recipe=Recipe(
+            **{**_pick(Recipe, settings), "seed": settings.seed[0], "quirks": tuple(sorted(quirks))}
+        ),
         hardware=Hardware(**_pick(Hardware, settings)),
         cache=Path(settings.cache) if settings.cache else None,
+        n_folds=settings.folds,
+        # The paper trains NVIE's early fusion with a cosine, everything else with a plateau.
+        early_schedule="cosine" if settings.plan == "paper" and dataset.labels == NVIE else None,
+        root=dataset.root,
     )
+
+
+def _check_quirks(settings: Settings) -> None:
+    """Refuses a quirk that could have no effect, or that contradicts another option."""
+    if "identical_flips" in settings.quirks and settings.augmentation != "paper":
+        raise ConfigError(
+            "The quirk identical_flips only has an effect with --augmentation paper, which makes "
+            f"flipped copies, and augmentation is {settings.augmentation}. Add --augmentation "
+            "paper, or leave the quirk out."
+        )
+    if "independent_augmentation" in settings.quirks and settings.augmentation == "none":
+        raise ConfigError(
+            "The quirk independent_augmentation has no effect with --augmentation none. Choose "
+            "--augmentation sound or paper, or leave the quirk out."
+        )
+    if "image_split" in settings.quirks and settings.split == "subject":
+        raise ConfigError(
+            "The quirk image_split splits by image, and --split subject was asked for. Leave one "
+            "of them out."
+        )
+    if "image_split" in settings.quirks and settings.split_file:
+        raise ConfigError(
+            "The quirk image_split draws a split, and --split-file gives one. Leave one of them "
+            "out."
+        )
 
 
 def _pick(kind: type, settings: Settings) -> dict[str, Any]:
@@ -70,19 +125,28 @@ def _pick(kind: type, settings: Settings) -> dict[str, Any]:
     return {f.name: getattr(settings, f.name) for f in fields(kind)}
 
 
-def _find_weights(settings: Settings) -> str:
-    found = IMAGENET
+def find_weights(settings: Settings, backbone: str) -> str:
+    """Finds the first weights of a backbone: its own file, else `imagenet` or `none`.
+
+    Raises:
+        ConfigError: A word of --weights names no weights, or no backbone of this study.
+    """
+    known = {backbone, *settings.backbones, "alexnet"}
+    if settings.plan and not settings.backbones:
+        known |= set(PLANS[settings.plan].backbones)
+    files: dict[str, str] = {}
+    rest = ""
     for words in settings.weights:
         name, equals, file = words.partition("=")
         if not equals and words in (IMAGENET, NO_WEIGHTS):
-            found = words
-        elif equals and name == settings.backbone:
-            found = file
+            rest = words
+        elif equals and name in known:
+            files[name] = file
         else:
-            known = [IMAGENET, NO_WEIGHTS, f"{settings.backbone}=FILE"]
+            choices = [IMAGENET, NO_WEIGHTS, *(f"{one}=FILE" for one in sorted(known))]
             given = f"{name}=FILE" if equals else words
-            raise ConfigError(unknown_name("value of --weights", given, known))
-    return found
+            raise ConfigError(unknown_name("value of --weights", given, choices))
+    return files.get(backbone) or rest or IMAGENET
 
 
 def warn_of_doubts(bench: Workbench, settings: Settings) -> None:
@@ -97,12 +161,16 @@ def warn_of_doubts(bench: Workbench, settings: Settings) -> None:
             f"{bench.n_incomplete + len(bench.dataset.samples)} samples."
         )
     for seed in settings.seed:
-        shared = shared_subjects(bench.split(seed), bench.dataset)
-        if shared and settings.split == "subject":
+        shared = {
+            person
+            for fold in bench.folds
+            for person in shared_subjects(bench.split(seed, fold), bench.dataset)
+        }
+        if shared and settings.split == "subject" and settings.split_file:
             raise SplitError(
                 f"--split subject was asked for, but {settings.split_file} has {len(shared)} "
-                f"subjects in more than one part ({', '.join(shared[:5])}). Mend it, or leave "
-                "--split out."
+                f"subjects in more than one part ({', '.join(sorted(shared)[:5])}). Mend it, or "
+                "leave --split out."
             )
         if shared:
             say(

@@ -1,5 +1,6 @@
 """`ferfusion train`: one model."""
 
+from functools import partial
 from pathlib import Path
 
 from ferfusion.cli.progress import StudyProgress
@@ -28,8 +29,9 @@ def run_train(data: Path, out: Path, settings: Settings) -> None:
         singles = {need.modalities[0]: out / "stages" / need.name for need in row.needs}
         progress.plan(sum(bench.work(r, seed) for r in (*row.needs, row)))
         for need in row.needs:
-            run_row(bench, need, seed, singles[need.modalities[0]], {}, progress)
-        run_row(bench, row, seed, out, singles, progress)
+            folder = singles[need.modalities[0]]
+            run_row(bench, need, seed, folder, {}, partial(progress.on_event, need.name))
+        run_row(bench, row, seed, out, singles, partial(progress.on_event, row.name))
     say(f"\nThe model: {out}. To test it on other data: ferfusion evaluate {out} DATA")
 
 

@@ -55,7 +55,16 @@ def count_copies(policy: Policy) -> int:
     return len(PAPER_KINDS) if policy == "paper" else 1
 
 
-def draw(policy: Policy, *, seed: int, epoch: int, sample_id: str, copy: int = 0) -> Draw:
+def draw(
+    policy: Policy,
+    *,
+    seed: int,
+    epoch: int,
+    sample_id: str,
+    copy: int = 0,
+    only: Modality | None = None,
+    identical_flips: bool = False,
+) -> Draw:
     """Draws what happens to one copy of one sample in one epoch.
 
     Args:
@@ -64,22 +73,29 @@ def draw(policy: Policy, *, seed: int, epoch: int, sample_id: str, copy: int = 0
         epoch: From 0.
         sample_id: Whose pictures.
         copy: Below `count_copies(policy)`.
+        only: Draws for this modality apart from the others, as the authors do; None draws for all.
+        identical_flips: Makes the five flips of `paper` the same, as the authors' are.
 
     Source:
         Naseem et al. 2024, section III-A; ranges of `paper` from the authors' later code.
 
     Deviation:
         The authors draw each modality apart, so that a pair no longer fits together; here all
-        modalities move alike. Their shear of 0.2 is taken by their library as degrees and can't be
-        seen; here it is a factor. Their five flips are identical; here the second to fifth also
-        rotate, zoom, distort or shear.
+        modalities move alike, unless `only` says otherwise. Their shear of 0.2 is taken by their
+        library as degrees and can't be seen; here it is a factor. Their five flips are identical;
+        here the second to fifth also rotate, zoom, distort or shear, unless `identical_flips`.
     """
-    rng = np.random.default_rng([seed, epoch, zlib.crc32(sample_id.encode()), copy])
+    key = [seed, epoch, zlib.crc32(sample_id.encode()), copy]
+    if only is not None:
+        key.append(zlib.crc32(only.encode()))
+    rng = np.random.default_rng(key)
     if policy == "none":
         return Draw(np.eye(3))
     if policy == "sound":
         return _draw_sound(rng)
-    return _draw_paper(PAPER_KINDS[copy], PAPER_KINDS[:copy].count(PAPER_KINDS[copy]), rng)
+    kind = PAPER_KINDS[copy]
+    nth = 0 if kind == "flip" and identical_flips else PAPER_KINDS[:copy].count(kind)
+    return _draw_paper(kind, nth, rng)
 
 
 def _draw_sound(rng: np.random.Generator) -> Draw:

@@ -22,6 +22,7 @@ Folders like these are understood:
   DATA/happy/001_vis.jpg       DATA/happy/001_ir.jpg         modality in the file name
   DATA/happy/001.jpg                                         visible pictures only
   DATA/VIRI-Happy-Vis.zip      DATA/VIRI-Happy-Ir.zip        VIRI as published
+  DATA/NVIE-happy-Vis.zip      DATA/NVIE-happy-Ir.zip        NVIE as published
 Folders for subjects may stand anywhere among them. Anything else can be listed in a CSV table with
 the columns sample_id, subject, expression, visible, infrared, msx."""
 
@@ -139,7 +140,7 @@ def _tell_empty(root: Path, leftovers: Sequence[Leftover]) -> str:
     if archives:
         return (
             f"{root} holds no pictures, but archives ({', '.join(archives[:3])}). Unpack them. "
-            "Only VIRI's may stay packed: then give the folder they lie in, and keep their "
-            "published names (VIRI-Happy-Vis.zip)."
+            "Only VIRI's and NVIE's may stay packed: then give the folder they lie in, and keep "
+            "their published names (VIRI-Happy-Vis.zip, NVIE-happy-Vis.zip)."
         )
     return f"There are no pictures in {root}.\n{LAYOUTS}"

@@ -50,6 +50,8 @@ class Loader:
             be, because BatchNorm can't learn from a last batch of one.
         policy: Augmentation; `none` for validation and test.
         seed: Of order and augmentation.
+        independent: Whether each modality of a sample is drawn apart (a quirk of the paper).
+        identical_flips: Whether the flips of policy `paper` are all the same (likewise).
     """
 
     store: ImageStore
@@ -59,6 +61,8 @@ class Loader:
     batch_size: int
     policy: augmentation.Policy = "none"
     seed: int = 0
+    independent: bool = False
+    identical_flips: bool = False
 
     @property
     def n_items(self) -> int:
@@ -101,20 +105,28 @@ class Loader:
         pictures = {m: self.store.pictures[m][rows] for m in self.modalities}
         if copies is not None and self.policy != "none":
             for place, (row, copy) in enumerate(zip(rows, copies, strict=True)):
-                drawn = augmentation.draw(
-                    self.policy,
-                    seed=self.seed,
-                    epoch=epoch,
-                    sample_id=self.store.samples[row].id,
-                    copy=int(copy),
-                )
+                shared = None if self.independent else self._draw(row, copy, epoch)
                 for modality, array in pictures.items():
+                    drawn = shared or self._draw(row, copy, epoch, modality)
                     array[place] = augmentation.apply(drawn, array[place], modality)
         return Batch(
             {m: torch.from_numpy(np.ascontiguousarray(a)) for m, a in pictures.items()},
             torch.from_numpy(self.labels[items]),
             rows,
             share,
+        )
+
+    def _draw(
+        self, row: np.integer, copy: np.integer, epoch: int, only: Modality | None = None
+    ) -> augmentation.Draw:
+        return augmentation.draw(
+            self.policy,
+            seed=self.seed,
+            epoch=epoch,
+            sample_id=self.store.samples[row].id,
+            copy=int(copy),
+            only=only,
+            identical_flips=self.identical_flips,
         )
 
 

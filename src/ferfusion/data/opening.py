@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.folder import LAYOUTS, read_folder
+from ferfusion.data.nvie import is_nvie, read_nvie
 from ferfusion.data.subjects import name_subjects
 from ferfusion.data.table import read_table
 from ferfusion.data.viri import is_viri, read_viri
@@ -14,7 +15,9 @@ def open_dataset(path: Path, *, subject_pattern: str | None = None) -> Dataset:
     """Understands what lies at a path; no picture is opened yet.
 
     A `.csv` is read as a table. A folder that holds anything named `VIRI-<Class>-<Modality>` is
-    read as VIRI, any other folder as a tree whose names say what the pictures show.
+    read as VIRI. A folder that holds anything named `NVIE-<class>-<Modality>` or an
+    `intensities.csv`, and a `.csv` with columns of intensities, is read as NVIE. Any other folder
+    is a tree whose names say what the pictures show.
 
     Args:
         path: A folder or a CSV table.
@@ -33,13 +36,14 @@ def open_dataset(path: Path, *, subject_pattern: str | None = None) -> Dataset:
     if not is_there:
         raise DataError(f"There is nothing at {path.absolute()}. Check the spelling of the path.")
     if path.is_dir():
-        dataset = read_viri(path) if is_viri(path) else read_folder(path)
+        read = read_viri if is_viri(path) else read_nvie if is_nvie(path) else read_folder
+        dataset = read(path)
     elif path.suffix.lower() == ".csv":
-        dataset = read_table(path)
+        dataset = read_nvie(path) if is_nvie(path) else read_table(path)
     elif path.suffix.lower() == ".zip":
         raise DataError(
-            f"{path} is one archive. Unpack it and give the folder; VIRI's archives stay packed, "
-            "give the folder that holds them."
+            f"{path} is one archive. Unpack it and give the folder; archives of VIRI and NVIE stay "
+            "packed, give the folder that holds them."
         )
     else:
         raise DataError(

@@ -74,8 +74,7 @@ def draw_paper_split(dataset: Dataset, seed: int) -> Split:
     """
     parts: dict[Part, list[str]] = {part: [] for part in PARTS}
     for label in dataset.labels:
-        ids = [sample.id for sample in dataset.samples if sample.expression == label]
-        ids.sort(key=lambda sample_id: hashlib.sha256(f"{seed}/{sample_id}".encode()).digest())
+        ids = _shuffle_by_hash(dataset, label, seed)
         # Whole numbers, because 0.15 * 100 and the like may come out just below.
         first, second = len(ids) * 70 // 100, len(ids) * 70 // 100 + len(ids) * 15 // 100
         if not first:
@@ -121,23 +120,84 @@ def draw_subject_split(
     _check_subjects(dataset)
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise SplitError(f"The shares of a split must be above 0 and add up to 1, not {fractions}.")
-    people = {subject: row for row, subject in enumerate(dataset.subjects)}
-    classes = {label: column for column, label in enumerate(dataset.labels)}
-    counts = np.zeros((len(people), len(classes)), dtype=int)
-    for sample in dataset.samples:
-        counts[people[sample.subject or ""], classes[sample.expression]] += 1
-
+    counts, people = _count_classes(dataset)
     part_of = _deal(counts, np.array(fractions), np.random.default_rng(seed))
-    parts: dict[Part, list[str]] = {part: [] for part in PARTS}
-    for sample in dataset.samples:
-        parts[PARTS[part_of[people[sample.subject or ""]]]].append(sample.id)
-    in_train = {sample.expression for sample in dataset.samples if sample.id in set(parts["train"])}
-    if missing := [label for label in dataset.labels if label not in in_train]:
+    return _split_people(dataset, "subject", seed, people, part_of)
+
+
+VAL_SHARE = 0.15
+"""Of all samples; what a fold keeps apart to choose epochs, weights and temperatures by."""
+
+
+def draw_folds(dataset: Dataset, n_folds: int, seed: int, *, by_subject: bool) -> tuple[Split, ...]:
+    """Draws K splits that test every sample exactly once.
+
+    Every fold has its share of every class. With `by_subject` nobody is in two parts of a split;
+    otherwise every image counts on its own, as in the paper. What is not tested in a fold is
+    divided into train and val, val being 15 % of all samples (a third of the rest at most).
+
+    Args:
+        dataset: Every sample must name its subject if `by_subject`.
+        n_folds: At least 2.
+        seed: Another seed gives other folds: repeat with several to see what the draw does.
+        by_subject: Whether to keep people together.
+
+    Returns:
+        Splits of kind `subject` or `paper`, one per fold.
+
+    Raises:
+        SplitError: There are too few subjects, or too few samples of a class.
+
+    Source:
+        Kohavi 1995, stratified cross-validation; grouped, because samples of one person resemble
+        each other.
+    """
+    if n_folds < 2:
+        raise SplitError(f"--folds is {n_folds}, but must be at least 2.")
+    rest_val = min(1 / 3, VAL_SHARE * n_folds / (n_folds - 1))
+    if by_subject:
+        return _draw_subject_folds(dataset, n_folds, seed, rest_val)
+    kept: list[dict[Part, list[str]]] = [{part: [] for part in PARTS} for _ in range(n_folds)]
+    for label in dataset.labels:
+        ids = _shuffle_by_hash(dataset, label, seed)
+        if len(ids) < n_folds + 2:
+            raise SplitError(
+                f"The class '{label}' has {_count_samples(len(ids))}, too few for {n_folds} folds. "
+                "Ask for fewer --folds, or leave the class out."
+            )
+        for fold, parts in enumerate(kept):
+            rest = [sample_id for place, sample_id in enumerate(ids) if place % n_folds != fold]
+            n_val = max(1, round(rest_val * len(rest)))
+            parts["test"] += ids[fold::n_folds]
+            parts["val"] += rest[:n_val]
+            parts["train"] += rest[n_val:]
+    return tuple(_make_split("paper", seed, parts) for parts in kept)
+
+
+def _draw_subject_folds(
+    dataset: Dataset, n_folds: int, seed: int, rest_val: float
+) -> tuple[Split, ...]:
+    _check_subjects(dataset)
+    if len(dataset.subjects) < n_folds + 2:
         raise SplitError(
-            f"With nobody in two parts, no sample of {', '.join(missing)} is left to learn from: "
-            f"too few of the {len(people)} subjects show it. Add subjects, or leave the class out."
+            f"{n_folds} folds by subject need at least {n_folds + 2} subjects, but there are "
+            f"{len(dataset.subjects)}. Ask for fewer --folds."
         )
-    return _make_split("subject", seed, parts)
+    counts, people = _count_classes(dataset)
+    shares = np.full(n_folds, 1 / n_folds)
+    fold_of = _deal(counts, shares, np.random.default_rng([seed, n_folds]))
+    folds: list[Split] = []
+    for fold in range(n_folds):
+        others = np.flatnonzero(fold_of != fold)
+        dealt = _deal(
+            counts[others],
+            np.array([1 - rest_val, rest_val]),
+            np.random.default_rng([seed, n_folds, fold]),
+        )
+        part_of = np.full(len(people), PARTS.index("test"))
+        part_of[others] = dealt
+        folds.append(_split_people(dataset, "subject", seed, people, part_of))
+    return tuple(folds)
 
 
 def write_split(split: Split, path: Path) -> None:
@@ -215,6 +275,45 @@ def check_split(split: Split, dataset: Dataset) -> None:
             f"The split does not fit the data in {dataset.root}: {'; '.join(problems)}. Use the "
             "split file that was written for this data, or draw a new one."
         )
+
+
+def _shuffle_by_hash(dataset: Dataset, label: str, seed: int) -> list[str]:
+    """Orders a class's samples by seed and id alone, so that no library's version matters."""
+    ids = [sample.id for sample in dataset.samples if sample.expression == label]
+    return sorted(ids, key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest())
+
+
+def _count_classes(
+    dataset: Dataset,
+) -> tuple[Int[np.ndarray, "subjects classes"], dict[str, int]]:
+    """Counts each subject's samples per class; also gives the row of each subject."""
+    people = {subject: row for row, subject in enumerate(dataset.subjects)}
+    classes = {label: column for column, label in enumerate(dataset.labels)}
+    counts = np.zeros((len(people), len(classes)), dtype=int)
+    for sample in dataset.samples:
+        counts[people[sample.subject or ""], classes[sample.expression]] += 1
+    return counts, people
+
+
+def _split_people(
+    dataset: Dataset,
+    kind: str,
+    seed: int,
+    people: Mapping[str, int],
+    part_of: Int[np.ndarray, " subjects"],
+) -> Split:
+    """Makes the split in which each subject is in the part given for its row."""
+    parts: dict[Part, list[str]] = {part: [] for part in PARTS}
+    for sample in dataset.samples:
+        parts[PARTS[part_of[people[sample.subject or ""]]]].append(sample.id)
+    learned = set(parts["train"])
+    in_train = {sample.expression for sample in dataset.samples if sample.id in learned}
+    if missing := [label for label in dataset.labels if label not in in_train]:
+        raise SplitError(
+            f"With nobody in two parts, no sample of {', '.join(missing)} is left to learn from: "
+            f"too few of the {len(people)} subjects show it. Add subjects, or leave the class out."
+        )
+    return _make_split(kind, seed, parts)
 
 
 def _make_split(kind: str, seed: int, parts: Mapping[Part, list[str]]) -> Split:

@@ -91,7 +91,7 @@ def _read_subjects(dataset: Dataset, path: Path) -> Dataset:
             f"{path} has the columns {', '.join(columns)}, but it needs 'stem' (the file name "
             "without suffix) or 'sample_id', and 'subject'. Rename them, or move the file away."
         )
-    by_name = _index_by_name(dataset.samples, column)
+    by_name = index_by_name(dataset.samples, column)
     subject_of: dict[str, str] = {}
     problems: list[str] = []
     leftovers: list[Leftover] = []
@@ -132,7 +132,7 @@ def _read_subjects(dataset: Dataset, path: Path) -> Dataset:
     )
 
 
-def _index_by_name(samples: Sequence[Sample], column: str) -> dict[str, list[Sample]]:
+def index_by_name(samples: Sequence[Sample], column: str) -> dict[str, list[Sample]]:
     """Finds samples by id; or by key (the id after its expression) and by any file's stem."""
     index: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:

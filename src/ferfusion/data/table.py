@@ -1,7 +1,7 @@
 """A CSV table that lists every sample and its pictures."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ferfusion.data.dataset import Dataset
@@ -27,6 +27,30 @@ def read_table(path: Path) -> Dataset:
     columns, rows = read_rows(path)
     modality_of = {name: m for name in columns if (m := find_modality(name)) is not None}
     _check_columns(path, columns, modality_of)
+    samples, problems = collect_samples(path, rows, modality_of)
+    if problems:
+        raise DataError(f"{path} has {tell_problems(problems)}")
+    has_subjects = any(sample.subject is not None for sample in samples)
+    return Dataset(
+        root=path,
+        reader="CSV table",
+        pairing="By the rows of the table.",
+        subjects_from=f"the subject column of {path.name}" if has_subjects else None,
+        labels=order_labels(sample.expression for sample in samples),
+        samples=tuple(sorted(samples, key=lambda sample: sample.id)),
+    )
+
+
+def collect_samples(
+    path: Path, rows: Sequence[tuple[int, dict[str, str]]], modality_of: Mapping[str, Modality]
+) -> tuple[list[Sample], list[str]]:
+    """Makes a sample of every row, and a sentence of everything that is wrong with them.
+
+    Args:
+        path: The table; pictures are looked for beside it.
+        rows: From `read_rows`.
+        modality_of: The modality of each column of pictures.
+    """
     problems: list[str] = []
     first_row_of: dict[str, int] = {}
     samples: list[Sample] = []
@@ -54,17 +78,7 @@ def read_table(path: Path) -> Dataset:
         ordered = {m: images[m] for m in MODALITIES if m in images}
         subject = row.get("subject") or None
         samples.append(Sample(sample_id, canonical_expression(expression), subject, ordered))
-    if problems:
-        raise DataError(f"{path} has {_tell_problems(problems)}")
-    has_subjects = any(sample.subject is not None for sample in samples)
-    return Dataset(
-        root=path,
-        reader="CSV table",
-        pairing="By the rows of the table.",
-        subjects_from=f"the subject column of {path.name}" if has_subjects else None,
-        labels=order_labels(sample.expression for sample in samples),
-        samples=tuple(sorted(samples, key=lambda sample: sample.id)),
-    )
+    return samples, problems
 
 
 def read_rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
@@ -136,7 +150,8 @@ def _check_columns(path: Path, columns: tuple[str, ...], modality_of: dict[str, 
         raise DataError(f"{path} has {'; '.join(problems)}. Its columns may be: {_COLUMNS}.")
 
 
-def _tell_problems(problems: list[str]) -> str:
+def tell_problems(problems: Sequence[str]) -> str:
+    """Counts and lists problems of a table, and says what to do."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     shown = "\n".join(list_problems(problems))
     return f"{count}:\n{shown}\nMend the table, then run again."

@@ -60,7 +60,7 @@ def read_viri(folder: Path) -> Dataset:
     for (expression, modality), place in places.items():
         pictures, others = list_pictures(place)
         leftovers += others
-        candidates += _name_candidates(pictures, expression, modality)
+        candidates += name_candidates(pictures, expression, modality)
     pairing = pair(candidates)
     archives = sum(place.is_file() for place in places.values())
     return Dataset(
@@ -82,7 +82,7 @@ def _parse_name(path: Path) -> tuple[str, Modality] | None:
     return canonical_expression(match["expression"]), modality
 
 
-def _name_candidates(
+def name_candidates(
     pictures: list[Picture], expression: str, modality: Modality
 ) -> list[Candidate]:
     """Drops the folders that all pictures of an archive lie in; deeper ones tell them apart."""

@@ -3,10 +3,12 @@
 Pictures of one person resemble each other, and several seeds test on some of the same pictures.
 So a pooled count is not a count of independent trials: `wilson` and `mcnemar_exact` are for one
 test split with one picture per person or so; over seeds, or where people have many pictures,
-resample whole people (`bootstrap_by_subject`, `permute_by_subject`).
+resample whole people (`bootstrap_by_subject`, `bootstrap_statistic_by_subject`,
+`permute_by_subject`).
 """
 
-from collections.abc import Hashable, Sequence
+import math
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +76,8 @@ def bootstrap_by_subject(
 
     Honest where samples of one subject resemble each other, and for answers pooled over seeds:
     all answers about a subject are drawn together. It covers the choice of people, not the
-    choice of training runs. With fewer than about 20 subjects it is too narrow.
+    choice of training runs. With fewer than about 10 subjects it is still too narrow. One
+    subject says nothing about others: the interval goes from the least to the greatest value.
 
     Args:
         values: One per answer; 0 or 1 where an accuracy is meant.
@@ -82,21 +85,78 @@ def bootstrap_by_subject(
             that occur under several seeds and have no subject should give their id here.
         seed: Of the draws.
         draws: How many times the subjects are drawn anew.
-        confidence: Share of the draws between the ends.
+        confidence: How often such an interval should hold the true mean.
 
     Raises:
         ValueError: There is no value, or not one subject per value.
+
+    Source:
+        Hesterberg 2015, What teachers should know about the bootstrap: percentiles
+        further out, as Student's t is wider than the normal curve. In simulations with 10
+        subjects the plain ones held the truth in 88 to 93 % of the cases, these in 92 to 96 %.
     """
-    groups = _number_groups(subjects, len(values))
+    groups = number_subjects(subjects, len(values))
     sums, counts = np.bincount(groups, weights=values), np.bincount(groups)
     n_groups = len(counts)
+    if n_groups == 1:
+        return Interval(float(values.min()), float(values.max()))
     times_drawn = np.random.default_rng(seed).multinomial(
         n_groups, np.full(n_groups, 1 / n_groups), size=draws
     )
-    means = (times_drawn @ sums) / (times_drawn @ counts)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
-    return Interval(float(low), float(high))
+    return _cut_tails((times_drawn @ sums) / (times_drawn @ counts), n_groups, confidence)
+
+
+def bootstrap_statistic_by_subject(
+    statistic: Callable[..., float],
+    arrays: Sequence[np.ndarray],
+    subjects: Sequence[Hashable | None],
+    seed: int,
+    draws: int = 1000,
+    confidence: float = 0.95,
+) -> Interval:
+    """Gives a bootstrap interval of any statistic of rows, drawing whole subjects.
+
+    For what is no plain mean, such as macro F1 or the area under a curve; a mean is done faster by
+    `bootstrap_by_subject`, and what that says about few subjects holds here, too. A statistic that
+    chance makes larger, as it does the expected calibration error, is larger still in a draw, so
+    its interval lies too high.
+
+    Args:
+        statistic: Takes the arrays, with the rows of the drawn subjects, and gives a number. It
+            must cope with a class that no drawn row has.
+        arrays: What it takes, such as probabilities and labels; one row per sample each.
+        subjects: As in `bootstrap_by_subject`.
+        seed: Of the draws.
+        draws: How many times the subjects are drawn anew.
+        confidence: How often such an interval should hold the true value.
+
+    Raises:
+        ValueError: The arrays and subjects are not equally long, there are fewer than two
+            subjects, or the statistic of a draw is not a number.
+    """
+    n = len(subjects)
+    if not arrays or any(len(array) != n for array in arrays):
+        lengths = ", ".join(str(len(array)) for array in arrays)
+        raise ValueError(f"There are {n} subjects and arrays of length ({lengths}).")
+    groups = number_subjects(subjects, n)
+    counts = np.bincount(groups)
+    n_groups = len(counts)
+    if n_groups < 2:
+        raise ValueError("One subject says nothing about others; an interval needs two or more.")
+    # Rows of one subject stand together, so that a draw is a few array operations.
+    together = np.argsort(groups, kind="stable")
+    first = np.cumsum(counts) - counts
+    rng = np.random.default_rng(seed)
+    values = np.empty(draws)
+    for draw in range(draws):
+        drawn = rng.integers(n_groups, size=n_groups)
+        sizes = counts[drawn]
+        shift = first[drawn] - (np.cumsum(sizes) - sizes)
+        rows = together[np.arange(sizes.sum()) + np.repeat(shift, sizes)]
+        values[draw] = statistic(*(array[rows] for array in arrays))
+    if not np.isfinite(values).all():
+        raise ValueError("The statistic is not a number for some draw of subjects.")
+    return _cut_tails(values, n_groups, confidence)
 
 
 def mcnemar_exact(
@@ -139,7 +199,7 @@ def permute_by_subject(
     Raises:
         ValueError: There is no answer, or not one subject per answer.
     """
-    groups = _number_groups(subjects, correct_a.size)
+    groups = number_subjects(subjects, correct_a.size)
     only_a, only_b = _count_discordant(correct_a, correct_b)
     difference = correct_a.astype(np.int64) - correct_b
     per_subject = np.abs(np.bincount(groups, weights=difference).astype(np.int64))
@@ -169,14 +229,12 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def _count_discordant(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[int, int]:
-    if correct_a.size == 0 or correct_a.shape != correct_b.shape:
-        raise ValueError("Two models are compared on the same samples, at least one.")
-    return int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
+def number_subjects(subjects: Sequence[Hashable | None], n: int) -> Int[np.ndarray, " samples"]:
+    """Gives answers of one subject one number, from 0 on; an answer without a subject its own.
 
-
-def _number_groups(subjects: Sequence[Hashable | None], n: int) -> Int[np.ndarray, " samples"]:
-    """Gives answers of one subject one number; an answer without a subject has its own."""
+    Raises:
+        ValueError: There is no answer, or not one subject per answer.
+    """
     if n == 0 or len(subjects) != n:
         raise ValueError(f"There are {n} values and {len(subjects)} subjects.")
     numbers: dict[Hashable, int] = {}
@@ -186,3 +244,17 @@ def _number_groups(subjects: Sequence[Hashable | None], n: int) -> Int[np.ndarra
             for i, subject in enumerate(subjects)
         ]
     )
+
+
+def _count_discordant(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[int, int]:
+    if correct_a.size == 0 or correct_a.shape != correct_b.shape:
+        raise ValueError("Two models are compared on the same samples, at least one.")
+    return int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
+
+
+def _cut_tails(values: Float[np.ndarray, " draws"], n_subjects: int, confidence: float) -> Interval:
+    """Gives the range of the draws, without the tails that `n_subjects` allow to leave out."""
+    t = stats.t.ppf((1 + confidence) / 2, n_subjects - 1)
+    tail = float(stats.norm.cdf(-t * math.sqrt(n_subjects / (n_subjects - 1))))
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return Interval(float(low), float(high))

@@ -1,7 +1,8 @@
 """The trunks that turn a picture into a feature vector, behind one contract.
 
 A trunk maps `Float[Tensor, "batch 3 size size"]` to `Float[Tensor, "batch width"]`. The paper's
-five (Naseem et al. 2024, Table 5) are entries of `BACKBONES`; any other name is looked up in timm.
+five (Naseem et al. 2024, Table 5) are entries of `BACKBONES`, and so is AlexNet, which a baseline
+needs; any other name is looked up in timm.
 """
 
 import difflib
@@ -68,12 +69,19 @@ def _without(attribute: str, build: Callable[[], nn.Module]) -> Callable[[], nn.
     return build_trunk
 
 
-def _build_vgg16() -> nn.Module:
-    # Only the last layer goes: the two 4096-wide layers come with the ImageNet weights, and
-    # the same cut as for the other four (the classifying layer) gives 4096 features.
-    model = tv.vgg16()
-    model.classifier = nn.Sequential(*list(model.classifier)[:-1])
-    return model
+def _without_last(build: Callable[[], tv.VGG | tv.AlexNet]) -> Callable[[], nn.Module]:
+    """Builds a torchvision model whose last layer is gone.
+
+    The two 4096-wide layers before it come with the ImageNet weights, and the same cut as for the
+    others (the classifying layer) gives 4096 features.
+    """
+
+    def build_trunk() -> nn.Module:
+        model = build()
+        model.classifier = nn.Sequential(*list(model.classifier)[:-1])
+        return model
+
+    return build_trunk
 
 
 def _describe_torchvision(
@@ -160,7 +168,7 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     ),
     "vgg16": lambda: _describe_torchvision(
         "vgg16",
-        _build_vgg16,
+        _without_last(tv.vgg16),
         4096,
         tv.VGG16_Weights.IMAGENET1K_V1,
         "classifier.6",
@@ -182,11 +190,18 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
         likes_bf16=False,
     ),
     "ghostnet": lambda: _describe_timm("ghostnet_100", "ghostnet", likes_bf16=False),
+    "alexnet": lambda: _describe_torchvision(
+        "alexnet",
+        _without_last(tv.alexnet),
+        4096,
+        tv.AlexNet_Weights.IMAGENET1K_V1,
+        "classifier.6",
+    ),
 }
 
 
 def find_backbone(name: str) -> Backbone:
-    """Looks a backbone up by name: one of the paper's five, or any model of timm.
+    """Looks a backbone up by name: one of `BACKBONES`, or any model of timm.
 
     Raises:
         ConfigError: Neither we nor timm know the name; the nearest known one is named.

@@ -7,9 +7,15 @@ from typing import Any, Literal
 from torch import nn
 
 from ferfusion.modality import Modality
+from ferfusion.models.attention import build_gate
 from ferfusion.models.backbones import NO_WEIGHTS, build_trunk, find_backbone
 from ferfusion.models.early_fusion import EarlyFusionModel
-from ferfusion.models.heads import build_fused_head, build_head
+from ferfusion.models.heads import (
+    build_attention_head,
+    build_fused_attention_head,
+    build_fused_head,
+    build_head,
+)
 from ferfusion.models.late_fusion import LateFusionModel
 from ferfusion.models.single import SingleModel
 
@@ -27,6 +33,7 @@ class Blueprint:
         labels: Class names in the order of the logits.
         dropout: Factor on the paper's dropout rates.
         mixture: Late fusion's weight of each modality; None for the others.
+        attention: Whether features go through channel gates, with the heads of the follow-up.
     """
 
     fusion: Fusion
@@ -35,6 +42,7 @@ class Blueprint:
     labels: tuple[str, ...]
     dropout: float = 1.0
     mixture: Mapping[Modality, float] | None = None
+    attention: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Gives plain values that `from_json` reads back."""
@@ -46,11 +54,12 @@ class Blueprint:
             "labels": list(self.labels),
             "dropout": self.dropout,
             "mixture": mixture,
+            "attention": self.attention,
         }
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Blueprint":
-        """Reads what `to_json` gave."""
+        """Reads what `to_json` gave, also before there was attention."""
         mixture = values["mixture"]
         return Blueprint(
             fusion=values["fusion"],
@@ -59,6 +68,7 @@ class Blueprint:
             labels=tuple(values["labels"]),
             dropout=float(values["dropout"]),
             mixture=None if mixture is None else {Modality(m): w for m, w in mixture.items()},
+            attention=bool(values.get("attention", False)),
         )
 
 
@@ -74,17 +84,19 @@ def assemble(blueprint: Blueprint, weights: str = NO_WEIGHTS) -> nn.Module:
         ConfigError: The backbone is unknown.
     """
     backbone = find_backbone(blueprint.backbone)
-    n_classes = len(blueprint.labels)
+    width, n_classes = backbone.width, len(blueprint.labels)
+    trunks = {m: build_trunk(backbone, weights) for m in blueprint.modalities}
+    gates = {m: build_gate(m, width) for m in blueprint.modalities if blueprint.attention}
     if blueprint.fusion == "early":
-        trunks = {m: build_trunk(backbone, weights) for m in blueprint.modalities}
-        return EarlyFusionModel(trunks, build_fused_head(backbone.width * len(trunks), n_classes))
+        if blueprint.attention:
+            head = build_fused_attention_head(len(trunks), width, n_classes, blueprint.dropout)
+        else:
+            head = build_fused_head(width * len(trunks), n_classes)
+        return EarlyFusionModel(trunks, head, gates)
+    build = build_attention_head if blueprint.attention else build_head
     singles = {
-        m: SingleModel(
-            m,
-            build_trunk(backbone, weights),
-            build_head(m, backbone.width, n_classes, blueprint.dropout),
-        )
-        for m in blueprint.modalities
+        m: SingleModel(m, trunk, build(m, width, n_classes, blueprint.dropout), gates.get(m))
+        for m, trunk in trunks.items()
     }
     if blueprint.fusion == "single":
         (single,) = singles.values()

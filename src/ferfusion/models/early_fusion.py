@@ -14,17 +14,25 @@ class EarlyFusionModel(nn.Module):
     """Recognises expressions from several modalities at once, one trunk each.
 
     Source:
-        Naseem et al. 2024, Fig. 6: features combined, ReLU, fully connected layer.
+        Naseem et al. 2024, Fig. 6: features combined, ReLU, fully connected layer. With gates,
+        Naseem et al. 2025 (`attention.py`).
 
     Deviation:
         "Before the last FC layer" can be read two ways; as in the authors' code, whole heads are
         left out and the trunks' features are joined.
     """
 
-    def __init__(self, trunks: Mapping[Modality, nn.Module], head: nn.Module) -> None:
+    def __init__(
+        self,
+        trunks: Mapping[Modality, nn.Module],
+        head: nn.Module,
+        gates: Mapping[Modality, nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.modalities = tuple(m for m in MODALITIES if m in trunks)
         self.trunks = nn.ModuleDict({str(m): trunks[m] for m in self.modalities})
+        gates = gates or {m: nn.Identity() for m in self.modalities}
+        self.gates = nn.ModuleDict({str(m): gates[m] for m in self.modalities})
         self.head = head
 
     def forward(
@@ -36,6 +44,12 @@ class EarlyFusionModel(nn.Module):
     def features(
         self, pictures: Mapping[Modality, Float[Tensor, "batch 3 size size"]]
     ) -> Float[Tensor, "batch width"]:
-        """Gives what the head looks at: the trunks' features, joined in the fixed order."""
-        parts = [extract_features(self.trunks[str(m)], pictures[m]) for m in self.modalities]
+        """Gives what the head looks at: the trunks' features, gated where there are gates, joined.
+
+        Modality after modality, in the fixed order.
+        """
+        parts = [
+            self.gates[str(m)](extract_features(self.trunks[str(m)], pictures[m]))
+            for m in self.modalities
+        ]
         return torch.cat(parts, dim=1)

@@ -1,108 +1,94 @@
-"""Figures as SVG text that stands in a page or in a file of its own.
+"""The figures of a comparison: how often each model is right, and how each was trained."""
 
-Text stays text. Colours are CSS variables with a fallback, so that a page may redefine them for
-a dark screen; the fallbacks are told apart by colour-blind readers and in grey print.
-"""
-
-import io
-import re
 from collections.abc import Sequence
-from html import escape
 from itertools import accumulate
-from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from ferfusion.reporting.drawing import (
+    FAINT,
+    FUSION_COLOURS,
+    FUSION_MARKERS,
+    INK,
+    PAPER,
+    RULE,
+    TRAIN,
+    VAL,
+    capitalise,
+    measure_text,
+    stack_dots,
+    strip_axes,
+    to_svg,
+    use_style,
+    wrap_text,
+    write_above,
+)
 from ferfusion.reporting.summary import RunReport, StageHistory
-from ferfusion.reporting.tables import ResultRow, find_best_single, format_percent
+from ferfusion.reporting.tables import ResultRow, find_best_single
 
-# What matplotlib draws -> what stands in the SVG.
-_INK = "#23282e"
-_FAINT = "#6f7780"
-_RULE = "#d9dde1"
-_PAPER = "#fefefe"
-_FUSION_COLOURS = {"single": "#5d6670", "early": "#0b6aa8", "late": "#c2570c"}
-_TRAIN, _VAL = "#8d959e", "#0b6aa9"
-_VARIABLES = {
-    _INK: "--ink",
-    _FAINT: "--faint",
-    _RULE: "--rule",
-    _PAPER: "--paper",
-    _FUSION_COLOURS["single"]: "--single",
-    _FUSION_COLOURS["early"]: "--early",
-    _FUSION_COLOURS["late"]: "--late",
-    _TRAIN: "--train",
-    _VAL: "--val",
-}
-_FUSION_MARKERS = {"single": "o", "early": "s", "late": "^"}
 _PAPER_MARKER = "D"
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "ferfusion",
-    "font.size": 9.0,
-    "text.color": _INK,
-    "text.parse_math": False,
-    "axes.edgecolor": _RULE,
-    "axes.labelcolor": _FAINT,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "xtick.color": _RULE,
-    "ytick.color": _RULE,
-    "xtick.labelcolor": _FAINT,
-    "ytick.labelcolor": _FAINT,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "axes.linewidth": 0.8,
-    "lines.solid_capstyle": "round",
-}
+# Longer titles of models are broken into lines.
+_TITLE_WIDTH_PT = 235
 
 
 def draw_accuracies(rows: Sequence[ResultRow], n_classes: int, *, shows_paper: bool) -> str:
     """Draws the test accuracy of every model with its interval, as SVG.
 
-    A filled mark is the pooled accuracy, its line the 95 % interval; small ticks are single
-    seeds; a hollow diamond is the paper's number. A dotted line marks chance, a dashed one the
-    single model that validation prefers.
+    A filled mark is the pooled accuracy, its line the 95 % interval; the small dots below it are
+    the single seeds and folds; a hollow diamond is the paper's number. A dotted line marks chance,
+    a dashed one the single model that validation prefers.
 
     Args:
         rows: From top to bottom.
         n_classes: For chance level.
         shows_paper: Whether the paper's numbers can be held against these at all.
     """
-    with mpl.rc_context(_STYLE):
-        height_in = 0.29 * len(rows) + 0.6
-        figure = Figure(figsize=(8.6, height_in))
-        axes = figure.add_axes((0.335, 0.32 / height_in, 0.645, (height_in - 0.6) / height_in))
+    with use_style():
+        titles = [wrap_text(capitalise(row.title), _TITLE_WIDTH_PT, 9) for row in rows]
+        left_pt = 18 + max(measure_text(line, 9) for title in titles for line in title.split("\n"))
+        has_dots = any(len(row.points) > 1 for row in rows)
+        is_wrapped = any("\n" in title for title in titles)
+        pitch_pt = 30 if has_dots else 28 if is_wrapped else 21
+        width_pt, height_pt = 620, pitch_pt * len(rows) + 43
+        axes_pt = width_pt - left_pt - 14
+        figure = Figure(figsize=(width_pt / 72, height_pt / 72))
+        axes = figure.add_axes(
+            (left_pt / width_pt, 23 / height_pt, axes_pt / width_pt, 1 - 43 / height_pt)
+        )
         chance = 100 / n_classes
-        ends = [100 * row.interval.low for row in rows] + [chance]
-        tops = [100 * row.interval.high for row in rows]
-        if shows_paper:
-            ends += [100 * row.paper_accuracy for row in rows if row.paper_accuracy is not None]
-            tops += [100 * row.paper_accuracy for row in rows if row.paper_accuracy is not None]
-        axes.set_xlim(max(0.0, min(ends) - 2), min(100.5, max(tops) + 2))
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.axvline(chance, color=_FAINT, linewidth=0.9, linestyle=(0, (1, 2)))
-        _write_above(axes, chance, "chance")
+        shown = [chance]
+        for row in rows:
+            shown += [100 * rate for rate in (row.interval.low, row.interval.high, *row.points)]
+            if shows_paper and row.paper_accuracy is not None:
+                shown.append(100 * row.paper_accuracy)
+        low, high = max(-1.0, min(shown) - 2), min(101.0, max(shown) + 2)
+        axes.set_xlim(low, high)
+        axes.set_ylim(len(rows) - (0.25 if has_dots else 0.4), -0.6)
         best = find_best_single(rows)
+        # Where the two lines are near each other their words go to both sides.
+        align = ("center", "center")
+        if best is not None and abs(100 * best.accuracy - chance) / (high - low) * axes_pt < 60:
+            align = ("right", "left") if 100 * best.accuracy >= chance else ("left", "right")
+        axes.axvline(chance, color=FAINT, linewidth=0.9, linestyle=(0, (1, 2)))
+        write_above(axes, chance, "chance", align=align[0])
         if best is not None:
             x = 100 * best.accuracy
-            axes.axvline(x, color=_FUSION_COLOURS["single"], linewidth=0.9, linestyle=(0, (5, 3)))
-            _write_above(axes, x, "best single")
+            axes.axvline(x, color=FUSION_COLOURS["single"], linewidth=0.9, linestyle=(0, (5, 3)))
+            write_above(axes, x, "best single", align=align[1])
         for y, row in enumerate(rows):
             _draw_row(axes, y, row, shows_paper=shows_paper)
-        axes.set_yticks(range(len(rows)), [_capitalise(row.title) for row in rows])
-        axes.tick_params(axis="y", length=0, pad=8, labelsize=9, labelcolor=_INK)
-        axes.tick_params(axis="x", length=0, pad=5)
+            if len(row.points) > 1:
+                _draw_each(axes, y, row, axes_pt / (high - low), pitch_pt)
+        axes.set_yticks(range(len(rows)), titles)
+        axes.tick_params(axis="y", pad=8, labelsize=9, labelcolor=INK)
+        axes.tick_params(axis="x", pad=5)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
-        axes.grid(axis="x", color=_RULE, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[:].set_visible(False)
-        said = ", ".join(f"{row.title} {format_percent(row.accuracy)}" for row in rows)
-        return _to_svg(figure, f"Test accuracy of each model: {said}.")
+        axes.grid(axis="x", color=RULE, linewidth=0.6)
+        strip_axes(axes)
+        said = "; ".join(f"{row.title} {row.proportion}" for row in rows)
+        return to_svg(figure, f"Test accuracy of each model: {said}.")
 
 
 def draw_learning_curves(runs: Sequence[RunReport], titles: dict[str, str]) -> dict[str, str]:
@@ -113,15 +99,15 @@ def draw_learning_curves(runs: Sequence[RunReport], titles: dict[str, str]) -> d
 
     Args:
         runs: Every run of the study; those without stages are left out.
-        titles: Model name -> its name in words, for people who can't see the figure.
+        titles: `RunRecord.key` -> its name in words, for people who can't see the figure.
 
     Returns:
-        Model name -> SVG, in the order in which models first occur.
+        `RunRecord.key` -> SVG, in the order in which models first occur.
     """
     by_model: dict[str, list[RunReport]] = {}
     for run in runs:
         if any(stage.epochs for stage in run.stages):
-            by_model.setdefault(run.record.model, []).append(run)
+            by_model.setdefault(run.record.key, []).append(run)
     epochs = [e for run in runs for stage in run.stages for e in stage.epochs]
     if not epochs:
         return {}
@@ -130,7 +116,7 @@ def draw_learning_curves(runs: Sequence[RunReport], titles: dict[str, str]) -> d
     loss_top = 1.05 * losses[min(len(losses) - 1, int(0.99 * len(losses)))]
     accuracies = [100 * e.val_accuracy for e in epochs]
     accuracy_limits = (max(0.0, min(accuracies) - 4), min(102.0, max(accuracies) + 6))
-    with mpl.rc_context(_STYLE):
+    with use_style():
         return {
             model: _draw_training(
                 [run.stages for run in of_model],
@@ -143,7 +129,7 @@ def draw_learning_curves(runs: Sequence[RunReport], titles: dict[str, str]) -> d
 
 
 def _draw_row(axes: Axes, y: int, row: ResultRow, *, shows_paper: bool) -> None:
-    colour = _FUSION_COLOURS[row.fusion]
+    colour = FUSION_COLOURS[row.fusion]
     axes.plot(
         [100 * row.interval.low, 100 * row.interval.high],
         [y, y],
@@ -151,18 +137,13 @@ def _draw_row(axes: Axes, y: int, row: ResultRow, *, shows_paper: bool) -> None:
         linewidth=1.6,
         alpha=0.55,
     )
-    if len(row.seeds) > 1:
-        each = [100 * k / n for k, n in zip(row.correct, row.n_test, strict=True)]
-        axes.plot(
-            each, [y] * len(each), linestyle="none", marker="|", markersize=9, color=colour, mew=1.1
-        )
     axes.plot(
         100 * row.accuracy,
         y,
-        marker=_FUSION_MARKERS[row.fusion],
+        marker=FUSION_MARKERS[row.fusion],
         markersize=6.5,
         color=colour,
-        mec=_PAPER,
+        mec=PAPER,
         mew=0.8,
     )
     if shows_paper and row.paper_accuracy is not None:
@@ -172,21 +153,26 @@ def _draw_row(axes: Axes, y: int, row: ResultRow, *, shows_paper: bool) -> None:
             marker=_PAPER_MARKER,
             markersize=6,
             mfc="none",
-            mec=_INK,
+            mec=INK,
             mew=1.1,
         )
 
 
-def _write_above(axes: Axes, x: float, text: str) -> None:
-    axes.annotate(
-        text,
-        (x, 1),
-        (0, 3),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        ha="center",
-        fontsize=8,
-        color=_FAINT,
+def _draw_each(axes: Axes, y: int, row: ResultRow, pt_per_percent: float, pitch_pt: int) -> None:
+    """Draws a dot for each seed and fold below the row's own mark; equal ones on each other."""
+    each = [100 * rate for rate in row.points]
+    levels = stack_dots([percent * pt_per_percent for percent in each], 4.4)
+    step_pt = min(4.4, 12 / max(1, max(levels)))
+    axes.plot(
+        each,
+        [y + (8.5 + step_pt * level) / pitch_pt for level in levels],
+        linestyle="none",
+        marker="o",
+        markersize=4.2,
+        color=FUSION_COLOURS[row.fusion],
+        alpha=0.85,
+        mec=PAPER,
+        mew=0.5,
     )
 
 
@@ -210,10 +196,10 @@ def _draw_training(
     for stages in seeds:
         for start, stage in zip(starts, stages, strict=False):
             x = [start + i for i in range(1, len(stage.epochs) + 1)]
-            above.plot(x, [e.train_loss for e in stage.epochs], color=_TRAIN, linewidth=thin)
-            above.plot(x, [e.val_loss for e in stage.epochs], color=_VAL, linewidth=thin)
+            above.plot(x, [e.train_loss for e in stage.epochs], color=TRAIN, linewidth=thin)
+            above.plot(x, [e.val_loss for e in stage.epochs], color=VAL, linewidth=thin)
             accuracies = [100 * e.val_accuracy for e in stage.epochs]
-            below.plot(x, accuracies, color=_VAL, linewidth=thin)
+            below.plot(x, accuracies, color=VAL, linewidth=thin)
             chosen = [i for i, e in enumerate(stage.epochs) if e.epoch == stage.best_epoch]
             below.plot(
                 [x[i] for i in chosen],
@@ -221,8 +207,8 @@ def _draw_training(
                 linestyle="none",
                 marker="o",
                 markersize=4.5,
-                color=_VAL,
-                mec=_PAPER,
+                color=VAL,
+                mec=PAPER,
                 mew=0.7,
                 zorder=4,
             )
@@ -236,12 +222,12 @@ def _draw_training(
             textcoords="offset points",
             ha="center",
             fontsize=8,
-            color=_FAINT,
+            color=FAINT,
         )
     for axes in (above, below):
         for start in starts[1:-1]:
-            axes.axvline(start + 0.5, color=_FAINT, linewidth=0.7, linestyle=(0, (2, 2)))
-        axes.grid(axis="y", color=_RULE, linewidth=0.6)
+            axes.axvline(start + 0.5, color=FAINT, linewidth=0.7, linestyle=(0, (2, 2)))
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(length=0)
@@ -252,23 +238,4 @@ def _draw_training(
     below.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
     above.tick_params(labelbottom=False)
-    return _to_svg(figure, said)
-
-
-def _capitalise(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _to_svg(figure: Figure, said: str) -> str:
-    buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(
-        buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    # Ids that nothing refers to would occur again in the next figure of the page.
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 system-ui, sans-serif", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable}, {colour})")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(said)}" ', 1)
+    return to_svg(figure, said)

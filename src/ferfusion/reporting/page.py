@@ -9,20 +9,53 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ferfusion.atomic import write_text
-from ferfusion.evaluation.metrics import confusion_matrix
+from ferfusion.evaluation.breakdown import (
+    SubjectScore,
+    WrongAnswer,
+    break_down_subjects,
+    list_worst_errors,
+)
+from ferfusion.evaluation.statistics import Interval
+from ferfusion.reporting.breakdown_figures import draw_class_recall, draw_subjects
+from ferfusion.reporting.comparisons import QUIRK, Comparison, compare_models
 from ferfusion.reporting.figures import draw_accuracies, draw_learning_curves
+from ferfusion.reporting.fusion_surface import draw_fusion_surface
+from ferfusion.reporting.sections import (
+    Table,
+    find_fused,
+    find_main,
+    group_comparisons,
+    list_fusion,
+    list_late,
+    make_ablation,
+    make_overview,
+    make_tables,
+    resolve_pair,
+    tell_paper,
+    tell_splits,
+)
 from ferfusion.reporting.summary import RunReport, StudySummary
 from ferfusion.reporting.tables import (
-    Comparison,
     ResultRow,
-    compare_models,
     find_best_single,
     format_millions,
     format_p,
     format_percent,
     format_points,
     make_rows,
+    pool_folds,
 )
+from ferfusion.reporting.trust import (
+    break_down_recall,
+    count_confusions,
+    examine,
+    list_hardest_people,
+    pool_seeds,
+)
+from ferfusion.reporting.trust_figures import draw_coverage, draw_reliability
+from ferfusion.training.recipe import QUIRKS
+
+_MOST_MODELS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -43,47 +76,63 @@ def write_report(study: StudySummary, path: Path) -> None:
     """
     if not study.runs:
         raise ValueError("A study without a finished run has nothing to report.")
-    rows = make_rows(study.runs)
-    comparisons = compare_models(study.runs)
-    by_model = {row.model: row for row in rows}
-    shows_paper = any(row.paper_accuracy is not None for row in rows)
+    runs = pool_folds(study.runs)
+    rows, comparisons = make_rows(runs), compare_models(runs)
+    tables = make_tables(rows, runs, study.variants)
+    first = tables[0]
+    # With full titles, as comparisons have them.
+    first_rows = [row for row in rows if row.variant == first.name]
+    main = find_main(first_rows)
+    trust = {model: examine(table.runs[model]) for table in tables for model in table.runs}
     n_classes = len(study.runs[0].predictions.classes)
-    curves = draw_learning_curves(study.runs, {model: row.title for model, row in by_model.items()})
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ferfusion", "reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=format_percent,
-        points=format_points,
-        p_value=format_p,
-        millions=format_millions,
-        duration=format_duration,
-        sentence_case=lambda text: text[:1].upper() + text[1:],
-    )
-    html = environment.get_template("report.html.j2").render(
-        study=study,
-        rows=rows,
-        comparisons=comparisons,
-        headline=write_headline(rows, comparisons),
-        best_single=find_best_single(rows),
-        shows_paper=shows_paper,
-        seeds=sorted({run.record.seed for run in study.runs}),
-        confusions=make_confusion_tables(study.runs),
-        accuracies=draw_accuracies(rows, n_classes, shows_paper=shows_paper),
-        curves=curves,
-        late_runs=[
-            (row, [r for r in study.runs if r.record.model == row.model and r.late_weights])
-            for row in rows
-            if row.fusion == "late"
-        ],
-        by_model=by_model,
-        shared=sorted({s for split in study.splits for s in split.shared_subjects}),
-        n_test=min(n for row in rows for n in row.n_test),
-        n_classes=n_classes,
+    splits = {(run.record.seed, run.record.fold) for run in study.runs}
+    html = (
+        _open_templates()
+        .get_template("report.html.j2")
+        .render(
+            study=study,
+            tables=tables,
+            headline=write_headline(first_rows, comparisons),
+            overview=make_overview(tables) if len(tables) > 1 else {},
+            questions=[q for q in group_comparisons(rows, comparisons) if q.text != QUIRK],
+            n_comparisons=len(comparisons),
+            ablation=make_ablation(tables, rows, comparisons),
+            quirks=QUIRKS,
+            resolution=resolve_pair(runs, *main) if main else None,
+            main=main,
+            trust=trust,
+            classes=study.runs[0].predictions.classes,
+            accuracies={t.name: _draw_accuracies(t, n_classes) for t in tables},
+            confusions={t.name: make_confusion_tables(t) for t in tables},
+            opens_all=len(tables) == 1 and len(first.rows) <= _MOST_MODELS_SHOWN,
+            recall=_draw_recall(first),
+            people=_show_people(first),
+            coverage=draw_coverage(
+                [(row, trust[row.model].curve) for row in first.chosen], n_classes
+            ),
+            reliability={
+                row.model: draw_reliability(
+                    row.title,
+                    {
+                        "as trained": trust[row.model].raw.bins,
+                        "after temperature": trust[row.model].tempered.bins,
+                    },
+                )
+                for row in first.chosen
+            },
+            late=list_late(study, first.rows),
+            surfaces=_draw_surfaces(study, first),
+            curves={t.name: _draw_curves(study, t, is_first=t is first) for t in tables},
+            costs={
+                model: next((run.cost for run in of_model if run.cost), None)
+                for table in tables
+                for model, of_model in table.runs.items()
+            },
+            seeds=sorted({seed for seed, _ in splits}),
+            n_folds=len({fold for _, fold in splits if fold is not None}),
+            shared=sorted({s for split in study.splits for s in split.shared_subjects}),
+            shows_paper=any(row.paper_accuracy is not None for row in rows),
+        )
     )
     write_text(path, html)
 
@@ -99,15 +148,14 @@ class Headline:
 def write_headline(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]) -> Headline:
     """Says what was found, and no more than the tests support.
 
-    The fused model that is named is the one that validation prefers, like the single one that
+    The fused network that is named is the one that validation prefers, like the single one that
     it is held against.
+
+    Args:
+        rows: Of the first table, with the titles that comparisons use.
+        comparisons: Of the whole study.
     """
-    best = find_best_single(rows)
-    fused = max(
-        (row for row in rows if row.fusion != "single"),
-        key=lambda row: row.val_accuracy,
-        default=None,
-    )
+    best, fused = find_best_single(rows), find_fused(rows)
     if fused is None or best is None:
         alone = fused or best or rows[0]
         others = "fused model" if fused is None else "single model"
@@ -120,7 +168,7 @@ def write_headline(rows: Sequence[ResultRow], comparisons: Sequence[Comparison])
         f"{_describe(fused)} gets {_count(fused)}, {best.inputs} alone "
         f"{sum(best.correct)}{of_n} ({format_percent(best.accuracy)})."
     )
-    against_best = [c for c in comparisons if c.against == best.title]
+    against_best = list_fusion(comparisons, best)
     own = next((c for c in against_best if c.title == fused.title), None)
     if own is None:
         return Headline(numbers, "They were not tested on the same samples: no test compares them.")
@@ -133,38 +181,19 @@ def write_headline(rows: Sequence[ResultRow], comparisons: Sequence[Comparison])
         f"{format_points(own.test.difference)} points, adjusted p {_p_equals(own)}."
     )
     if len(against_best) > 1:
-        better = sum(c.verdict == "better" for c in against_best)
-        worse = sum(c.verdict == "worse" for c in against_best)
-        support += (
-            f" Of {len(against_best)} fused models, {better or 'none'} "
-            f"{'is' if better < 2 else 'are'} shown to be better than that single model, "
-            f"{worse or 'none'} worse."
-        )
+        support += f" Of {len(against_best)} fused models, {_count_verdicts(against_best)}."
     return Headline(f"{finding}: {numbers}", support)
 
 
-def make_confusion_tables(runs: Sequence[RunReport]) -> tuple[ConfusionTable, ...]:
-    """Adds up the confusion matrices of each model's seeds, models in order of occurrence."""
-    counts: dict[str, np.ndarray] = {}
-    classes: dict[str, tuple[str, ...]] = {}
-    for run in runs:
-        predictions = run.predictions
-        model = run.record.model
-        matrix = confusion_matrix(
-            predictions.labels, predictions.predicted, len(predictions.classes)
-        )
-        if classes.setdefault(model, predictions.classes) != predictions.classes:
-            raise ValueError(f"The seeds of {model} don't have the same classes.")
-        counts[model] = counts.get(model, 0) + matrix
-    return tuple(
-        ConfusionTable(
-            model,
-            classes[model],
-            matrix,
-            matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1),
-        )
-        for model, matrix in counts.items()
-    )
+def make_confusion_tables(table: Table) -> tuple[ConfusionTable, ...]:
+    """Adds up the confusion matrices of each model's seeds and folds, in the table's order."""
+    found: list[ConfusionTable] = []
+    for row in table.rows:
+        counts = count_confusions(table.runs[row.model])
+        rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        classes = table.runs[row.model][0].predictions.classes
+        found.append(ConfusionTable(row.model, classes, counts, rates))
+    return tuple(found)
 
 
 def format_duration(seconds: float) -> str:
@@ -176,6 +205,110 @@ def format_duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def format_range(interval: Interval | None, scale: float = 100, digits: int = 1) -> str:
+    """Writes an interval in brackets, in per cent unless told otherwise.
+
+    >>> format_range(Interval(0.7, 0.905)), format_range(Interval(0.1, 0.2), 1, 3)
+    ('[70.0, 90.5]', '[0.100, 0.200]')
+    """
+    if interval is None:
+        return "[one person]"
+    return f"[{scale * interval.low:.{digits}f}, {scale * interval.high:.{digits}f}]"
+
+
+@dataclass(frozen=True, eq=False)
+class PeopleView:
+    """Whom a model knows least, and where it was sure and wrong.
+
+    Attributes:
+        row: The model.
+        strip: A figure of everybody; None where fewer than two people are named.
+        hardest: People with the lowest accuracy, with intervals.
+        errors: Wrong answers, the surest first.
+    """
+
+    row: ResultRow
+    strip: str | None
+    hardest: tuple[tuple[SubjectScore, Interval], ...]
+    errors: tuple[WrongAnswer, ...]
+
+
+def _show_people(table: Table) -> list[PeopleView]:
+    views: list[PeopleView] = []
+    for row in table.chosen:
+        runs = table.runs[row.model]
+        pooled = pool_seeds(runs)
+        people = break_down_subjects(pooled)
+        views.append(
+            PeopleView(
+                row,
+                draw_subjects(row.title, people) if len(people.subjects) > 1 else None,
+                list_hardest_people(runs),
+                list_worst_errors(pooled, 15),
+            )
+        )
+    return views
+
+
+def _draw_accuracies(table: Table, n_classes: int) -> str:
+    shows_paper = any(row.paper_accuracy is not None for row in table.rows)
+    return draw_accuracies(table.rows, n_classes, shows_paper=shows_paper)
+
+
+def _draw_surfaces(study: StudySummary, table: Table) -> dict[str, str]:
+    surfaces: dict[str, str] = {}
+    for row, runs in list_late(study, table.rows):
+        choices = [choice for run in runs for choice in run.late]
+        if len(choices[0].modalities) in (2, 3):
+            seeds = {run.record.seed for run in runs}
+            has_folds = runs[0].record.fold is not None
+            unit = "fold" if len(seeds) == 1 else "split" if has_folds else "seed"
+            surfaces[row.model] = draw_fusion_surface(choices, unit=unit)
+    return surfaces
+
+
+def _draw_curves(study: StudySummary, table: Table, *, is_first: bool) -> dict[str, str]:
+    shown = {row.model: row.title for row in (table.rows if is_first else table.chosen)}
+    return draw_learning_curves([r for r in study.runs if r.record.key in shown], shown)
+
+
+def _draw_recall(table: Table) -> str:
+    shown = [row for row in table.rows if row.method == "network"] or table.rows
+    return draw_class_recall([(row, break_down_recall(table.runs[row.model])) for row in shown])
+
+
+def _open_templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ferfusion", "reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=format_percent,
+        points=format_points,
+        p_value=format_p,
+        millions=format_millions,
+        duration=format_duration,
+        range=format_range,
+        splits=tell_splits,
+        paper=tell_paper,
+        sentence_case=lambda text: text[:1].upper() + text[1:],
+    )
+    return environment
+
+
+def _count_verdicts(comparisons: Sequence[Comparison]) -> str:
+    """Says how many differ, and uses the words better and worse only of those."""
+    told = [
+        f"{n} {'is' if n == 1 else 'are'} shown to be {verdict} than that single model"
+        for verdict in ("better", "worse")
+        if (n := sum(c.verdict == verdict for c in comparisons))
+    ]
+    return " and ".join(told) or "none is shown to differ from that single model"
 
 
 def _describe(row: ResultRow) -> str:

@@ -22,13 +22,16 @@ class RunRecord:
     """One model, one seed, one test split. The fields are the columns of results.csv.
 
     Attributes:
-        model: Name of the model; the same under every seed of a study.
+        variant: Which table of a plan it belongs to; empty where a study has only one.
+        model: Name of the model; the same under every seed and fold of a study.
         modalities: Joined by "+", in the fixed order.
         fusion: How modalities are joined; "single" where there is one.
         steps: 1 or 3 for early fusion, None otherwise.
+        method: "network", "attention", or a baseline such as "alexnet-svm".
         backbone: Name of the backbone, the same for every modality.
         split: Kind of split, "subject" or "paper".
         seed: Of the split and the training.
+        fold: Which of the seed's splits, from 1; None where there is one, or all are pooled.
         n_test: Tested samples.
         correct: How many of them were right.
         accuracy: `correct / n_test`, from 0 to 1 like all rates here.
@@ -42,13 +45,16 @@ class RunRecord:
         paper_accuracy: What the paper reports for this model, None where it reports nothing.
     """
 
+    variant: str
     model: str
     modalities: str
     fusion: Fusion
     steps: int | None
+    method: str
     backbone: str
     split: str
     seed: int
+    fold: int | None
     n_test: int
     correct: int
     accuracy: float
@@ -62,6 +68,11 @@ class RunRecord:
     paper_accuracy: float | None
 
     @property
+    def key(self) -> str:
+        """Names the model among all variants of a study."""
+        return f"{self.variant}/{self.model}" if self.variant else self.model
+
+    @property
     def inputs(self) -> str:
         """The modalities in words: "visible + MSX"."""
         names = self.modalities.split("+")
@@ -69,8 +80,10 @@ class RunRecord:
 
     @property
     def how(self) -> str:
-        """The fusion in words: "single", "early, 3-step" or "late"."""
-        return self.fusion if self.steps is None else f"{self.fusion}, {self.steps}-step"
+        """The fusion in words: "single", "early, 3-step", "late", "alexnet-svm, early"."""
+        words = [] if self.method == "network" else [self.method]
+        words += [] if words and self.fusion == "single" else [self.fusion]
+        return ", ".join([*words, *([f"{self.steps}-step"] if self.steps else [])])
 
 
 def make_record(
@@ -86,6 +99,9 @@ def make_record(
     parameters: int,
     seconds: float,
     paper_accuracy: float | None,
+    method: str = "network",
+    variant: str = "",
+    fold: int | None = None,
 ) -> RunRecord:
     """Scores the predictions of one run on its test split.
 
@@ -95,13 +111,16 @@ def make_record(
     scores = summarise(predictions.labels, predictions.predicted, len(predictions.classes))
     interval = wilson(scores.correct, scores.n)
     return RunRecord(
+        variant=variant,
         model=model,
         modalities="+".join(modalities),
         fusion=fusion,
         steps=steps,
+        method=method,
         backbone=backbone,
         split=split,
         seed=seed,
+        fold=fold,
         n_test=scores.n,
         correct=scores.correct,
         accuracy=scores.accuracy,
@@ -158,13 +177,16 @@ def _parse(cells: dict[str, str]) -> RunRecord:
     if fusion is None:
         raise ValueError(f"fusion is '{cells['fusion']}', not single, early or late")
     return RunRecord(
+        variant=cells["variant"],
         model=cells["model"],
         modalities=cells["modalities"],
         fusion=fusion,
         steps=int(cells["steps"]) if cells["steps"] else None,
+        method=cells["method"],
         backbone=cells["backbone"],
         split=cells["split"],
         seed=int(cells["seed"]),
+        fold=int(cells["fold"]) if cells["fold"] else None,
         n_test=int(cells["n_test"]),
         correct=int(cells["correct"]),
         accuracy=float(cells["accuracy"]),

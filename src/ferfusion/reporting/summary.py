@@ -1,7 +1,10 @@
 """Everything a report shows, as plain data that a study reads back from its files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
 
 from ferfusion.evaluation.predictions import Predictions
 from ferfusion.reporting.record import RunRecord
@@ -33,25 +36,84 @@ class StageHistory:
     best_epoch: int
 
 
+@dataclass(frozen=True, eq=False)
+class LateChoice:
+    """How late fusion's weights were found in one run.
+
+    Attributes:
+        modalities: Names, in the order of the columns of `weights`.
+        weights: Every mixture that was tried; rows sum to 1.
+        correct: Right answers of each mixture on validation.
+        chosen: The row that won.
+        n: Validation samples.
+    """
+
+    modalities: tuple[str, ...]
+    weights: Float[np.ndarray, "mixtures modalities"]
+    correct: Int[np.ndarray, " mixtures"]
+    chosen: int
+    n: int
+
+    @property
+    def mixture(self) -> Mapping[str, float]:
+        """The weights that won."""
+        return dict(zip(self.modalities, self.weights[self.chosen].tolist(), strict=True))
+
+    @property
+    def n_tied(self) -> int:
+        """How many mixtures are right as often as the winner, itself included."""
+        return int((self.correct == self.correct[self.chosen]).sum())
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one answer of a model costs.
+
+    Attributes:
+        megabytes: Of its weights.
+        gflop: Operations for one sample, a multiplication and an addition counted as two.
+        latency_ms: Median for one sample at a time.
+        memory_mb: Most memory used besides the weights.
+        device: On what the latency was measured.
+    """
+
+    megabytes: float
+    gflop: float
+    latency_ms: float
+    memory_mb: float
+    device: str
+
+
 @dataclass(frozen=True)
 class RunReport:
-    """One model under one seed.
+    """One model under one seed and fold, or under one seed with its folds pooled.
 
     Attributes:
         record: Its row in results.csv.
-        predictions: On the test split.
-        stages: Its trainings in order; none for late fusion.
+        predictions: On the test split; of pooled folds, on every sample once.
+        calibrated: Probabilities after the temperature that validation chose, rows as in
+            `predictions`; of pooled folds, each fold with its own temperature.
+        temperatures: One, or one per pooled fold.
+        stages: Its trainings in order; none for late fusion and baselines.
         val_correct: Right answers on the validation split, of the weights that were kept.
         val_n: Samples of the validation split.
-        late_weights: Weight per modality name, for late fusion.
+        late: How late fusion's weights were found; one per pooled fold.
+        fold_correct: Right answers of each pooled fold, with `fold_n` samples each.
+        fold_n: Test samples of each pooled fold.
+        cost: What an answer costs, where it was measured.
     """
 
     record: RunRecord
     predictions: Predictions
+    calibrated: Float[np.ndarray, "samples classes"]
+    temperatures: tuple[float, ...]
     stages: tuple[StageHistory, ...]
     val_correct: int
     val_n: int
-    late_weights: Mapping[str, float] | None = None
+    late: tuple[LateChoice, ...] = ()
+    fold_correct: tuple[int, ...] = ()
+    fold_n: tuple[int, ...] = ()
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +153,7 @@ class SplitFacts:
     Attributes:
         kind: "subject" or "paper".
         seed: Of the draw.
+        fold: Which of the seed's splits, from 1; None where there is one.
         checksum: Of the split file.
         counts: Per part ("train", "val", "test"), samples per class.
         subjects: Per part, how many people; empty where nobody is named.
@@ -103,15 +166,46 @@ class SplitFacts:
     counts: Mapping[str, Mapping[str, int]]
     subjects: Mapping[str, int]
     shared_subjects: tuple[str, ...] = ()
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A model of the plan that has no result, and why, in a sentence."""
+    """A run of the plan that has no result, and why, in a sentence."""
 
-    title: str
-    seed: int
+    name: str
     why: str
+
+
+@dataclass(frozen=True)
+class VariantFacts:
+    """What the rows of one table share: a name and how they were trained, in words."""
+
+    name: str
+    recipe: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What others report for a model, and what is known of how they made it.
+
+    Attributes:
+        percent: Accuracy as printed.
+        correct: The same as a count, where it is one.
+        n: Test samples of that count.
+        source: Who reports it, and where.
+        mark: "paper", "follow-up" or "inferred": how we know.
+        remark: What a reader must know of the number; may be empty.
+        recipe: Facts of their recipe: what, value, mark.
+    """
+
+    percent: float | None
+    correct: int | None
+    n: int | None
+    source: str
+    mark: str
+    remark: str
+    recipe: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,19 +215,27 @@ class StudySummary:
     Attributes:
         title: Heading of the page.
         data: What was read.
-        splits: One per seed.
-        runs: Models in the order of the tables; the seeds of one model share `record.model`.
-        recipe: How every model was trained: name of an option -> value, in words.
+        splits: One per seed and fold.
+        runs: In the order of the tables; seeds and folds of one model share `record.key`.
+        variants: The tables, in order.
         versions: Name -> version of software, and hardware, in words.
         command: The line that makes these results again.
+        plan: Name of the plan; empty for one comparison.
         skipped: What failed or was left out.
+        leaks: What the audit of the splits found and was told to ignore, one sentence each.
+        audited: One sentence on what the audit looked at; None where there was none.
+        reported: Key of a model -> what others report for it on the data these classes are of.
     """
 
     title: str
     data: DataFacts
     splits: tuple[SplitFacts, ...]
     runs: tuple[RunReport, ...]
-    recipe: Mapping[str, str]
+    variants: tuple[VariantFacts, ...]
     versions: Mapping[str, str]
     command: str
+    plan: str = ""
     skipped: tuple[Skipped, ...] = ()
+    leaks: tuple[str, ...] = ()
+    audited: str | None = None
+    reported: Mapping[str, Reported] = field(default_factory=dict[str, Reported])

@@ -1,42 +1,40 @@
-"""Results as counts with intervals, and comparisons that say no more than a test supports."""
+"""Results as counts with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
+from jaxtyping import Bool
 
 from ferfusion.evaluation.predictions import Predictions
-from ferfusion.evaluation.statistics import (
-    Interval,
-    PairedTest,
-    bootstrap_by_subject,
-    holm,
-    permute_by_subject,
-    wilson,
-)
-from ferfusion.reporting.record import Fusion, RunRecord
+from ferfusion.evaluation.statistics import Interval, bootstrap_by_subject, wilson
+from ferfusion.modality import Modality
+from ferfusion.reporting.record import Fusion, make_record
 from ferfusion.reporting.summary import RunReport
 
-# A page made twice from the same files is the same page.
-_RESAMPLING_SEED = 0
-
-SIGNIFICANCE = 0.05
+RESAMPLING_SEED = 0
+"""A page made twice from the same files is the same page."""
 
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One model over all its seeds.
+    """One model over all its seeds and folds.
 
     Attributes:
-        model: Name in results.csv.
+        model: Its `RunRecord.key`.
+        variant: Which table it stands in.
         inputs: Modalities in words.
-        how: Fusion in words; with the backbone where a study has several.
+        how: Method and fusion in words; with the variant where a study has several.
         fusion: "single", "early" or "late".
+        method: "network", "attention" or a baseline.
+        backbone: Of every trunk.
+        steps: 1 or 3 for early fusion.
         seeds: Each seed that was run.
-        correct: Right answers of each seed.
+        correct: Right answers of each seed, its folds pooled.
         n_test: Answers of each seed.
-        interval: 95 %: Wilson's for one seed, drawn by subject over several.
+        points: Accuracy of every single test split: each seed, or each fold of each seed.
+        interval: 95 %: Wilson's for one split, drawn by subject over several.
         macro_f1: Mean over seeds.
         parameters: Weights of the whole model.
         seconds: Mean training time of a seed.
@@ -45,12 +43,17 @@ class ResultRow:
     """
 
     model: str
+    variant: str
     inputs: str
     how: str
     fusion: Fusion
+    method: str
+    backbone: str
+    steps: int | None
     seeds: tuple[int, ...]
     correct: tuple[int, ...]
     n_test: tuple[int, ...]
+    points: tuple[float, ...]
     interval: Interval
     macro_f1: float
     parameters: int
@@ -81,30 +84,6 @@ class ResultRow:
         return ", ".join(f"{k}/{n}" for k, n in zip(self.correct, self.n_test, strict=True))
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One model against another on the same test samples.
-
-    Attributes:
-        title: Of the model in question.
-        against: What it is held against: a title, or "same, 1-step".
-        test: First model = `title`.
-        adjusted_p: After Holm, over all comparisons of the table.
-    """
-
-    title: str
-    against: str
-    test: PairedTest
-    adjusted_p: float
-
-    @property
-    def verdict(self) -> str:
-        """Says "better" or "worse" only where the adjusted p is below 0.05."""
-        if self.adjusted_p >= SIGNIFICANCE:
-            return "no difference shown"
-        return "better" if self.test.difference > 0 else "worse"
-
-
 def format_proportion(correct: int, n: int) -> str:
     """Writes a count with its rate and 95 % Wilson interval in per cent.
 
@@ -124,82 +103,78 @@ def format_p(p_value: float) -> str:
 
 
 def make_rows(runs: Sequence[RunReport]) -> tuple[ResultRow, ...]:
-    """Gathers the seeds of each model, in the order in which models first occur."""
-    several = len({run.record.backbone for run in runs}) > 1
+    """Gathers the seeds and folds of each model, in the order in which models first occur."""
+    several = len({run.record.variant for run in runs}) > 1
     return tuple(
-        _make_row(of_model, names_backbone=several) for of_model in _group_by_model(runs).values()
+        _make_row(of_model, names_variant=several)
+        for of_model in group_by_model(pool_folds(runs)).values()
+    )
+
+
+def pool_folds(runs: Sequence[RunReport]) -> tuple[RunReport, ...]:
+    """Puts the folds of each seed together: every sample is tested once by a model that never
+    saw it.
+
+    Runs without folds stay as they are. Temperatures and late fusion's weights were chosen in each
+    fold apart, so they are applied before pooling.
+
+    Raises:
+        ValueError: Two folds of a seed tested the same sample.
+    """  # noqa: D205
+    grouped: dict[tuple[str, int], list[RunReport]] = {}
+    for run in runs:
+        grouped.setdefault((run.record.key, run.record.seed), []).append(run)
+    return tuple(
+        folds[0] if folds[0].record.fold is None else _pool(folds) for folds in grouped.values()
+    )
+
+
+def _pool(folds: Sequence[RunReport]) -> RunReport:
+    first, parts = folds[0].record, [run.predictions for run in folds]
+    predictions = Predictions(
+        sample_ids=tuple(i for p in parts for i in p.sample_ids),
+        subjects=tuple(s for p in parts for s in p.subjects),
+        classes=parts[0].classes,
+        labels=np.concatenate([p.labels for p in parts]),
+        probs=np.concatenate([p.probs for p in parts]),
+    )
+    record = make_record(
+        predictions,
+        model=first.model,
+        modalities=[Modality(m) for m in first.modalities.split("+")],
+        fusion=first.fusion,
+        steps=first.steps,
+        method=first.method,
+        variant=first.variant,
+        backbone=first.backbone,
+        split=first.split,
+        seed=first.seed,
+        parameters=first.parameters,
+        seconds=sum(run.record.seconds for run in folds),
+        paper_accuracy=first.paper_accuracy,
+    )
+    return RunReport(
+        record=record,
+        predictions=predictions,
+        calibrated=np.concatenate([run.calibrated for run in folds]),
+        temperatures=tuple(t for run in folds for t in run.temperatures),
+        stages=tuple(stage for run in folds for stage in run.stages),
+        val_correct=sum(run.val_correct for run in folds),
+        val_n=sum(run.val_n for run in folds),
+        late=tuple(choice for run in folds for choice in run.late),
+        fold_correct=tuple(run.record.correct for run in folds),
+        fold_n=tuple(run.record.n_test for run in folds),
+        cost=next((run.cost for run in folds if run.cost is not None), None),
     )
 
 
 def find_best_single(rows: Sequence[ResultRow]) -> ResultRow | None:
-    """Finds the single-modality model with the best validation accuracy; the first among equals.
+    """Finds the single-modality network with the best validation accuracy; the first among equals.
 
     Never by test accuracy: the model that fusion must beat would be picked for its luck.
     """
-    singles = [row for row in rows if row.fusion == "single"]
+    singles = [row for row in rows if row.fusion == "single" and row.method == "network"]
     return max(singles, key=lambda row: row.val_accuracy, default=None)
-
-
-def compare_models(runs: Sequence[RunReport]) -> tuple[Comparison, ...]:
-    """Compares each fused model with the best single one, and 3-step with 1-step.
-
-    The best single model is the one that validation prefers. Answers are paired by seed and
-    sample; whole subjects are permuted, over all seeds together, and the p-values are adjusted
-    (Holm) for the number of comparisons in the table.
-    """
-    rows = make_rows(runs)
-    best = find_best_single(rows)
-    pairs: list[tuple[str, str, str]] = []
-    if best is not None:
-        pairs += [(r.model, best.model, best.title) for r in rows if r.fusion != "single"]
-    steps = {_fusion_key(run.record): run.record.model for run in runs}
-    pairs += [
-        (model, steps[modalities, backbone, 1], "same, 1-step")
-        for (modalities, backbone, step), model in steps.items()
-        if step == 3 and (modalities, backbone, 1) in steps
-    ]
-    predictions = {
-        model: {run.record.seed: run.predictions for run in of_model}
-        for model, of_model in _group_by_model(runs).items()
-    }
-    titles = {row.model: row.title for row in rows}
-    tested = [
-        (titles[model], words, test)
-        for model, against, words in pairs
-        if (test := compare_pair(predictions[model], predictions[against])) is not None
-    ]
-    adjusted = holm([test.p_value for _, _, test in tested])
-    return tuple(
-        Comparison(title, against, test, p)
-        for (title, against, test), p in zip(tested, adjusted, strict=True)
-    )
-
-
-def compare_pair(
-    first: Mapping[int, Predictions], second: Mapping[int, Predictions]
-) -> PairedTest | None:
-    """Compares two models on the samples that both answered under the same seed.
-
-    Args:
-        first: Test predictions per seed.
-        second: The same of the other model.
-
-    Returns:
-        None where they share no seed and sample.
-    """
-    right: tuple[list[bool], list[bool]] = ([], [])
-    groups: list[tuple[str, str]] = []
-    for seed in sorted(first.keys() & second.keys()):
-        answers = dict(zip(second[seed].sample_ids, second[seed].correct, strict=True))
-        own = zip(first[seed].sample_ids, first[seed].correct, _groups(first[seed]), strict=True)
-        for sample_id, is_correct, group in own:
-            if sample_id in answers:
-                right[0].append(bool(is_correct))
-                right[1].append(bool(answers[sample_id]))
-                groups.append(group)
-    if not groups:
-        return None
-    return permute_by_subject(np.array(right[0]), np.array(right[1]), groups, _RESAMPLING_SEED)
 
 
 def render_results_markdown(rows: Sequence[ResultRow], *, paper_heading: str | None = None) -> str:
@@ -222,27 +197,7 @@ def render_results_markdown(rows: Sequence[ResultRow], *, paper_heading: str | N
         + [format_percent(row.paper_accuracy)] * shows_paper
         for row in rows
     ]
-    return _render_markdown(heading, body, left=1)
-
-
-def render_comparisons_markdown(comparisons: Sequence[Comparison]) -> str:
-    """Writes the paired comparisons for a README."""
-    heading = ["model", "against", "only first right", "only second right", "points"]
-    heading += ["p", "p adjusted", "finding"]
-    body = [
-        [
-            comparison.title,
-            comparison.against,
-            str(comparison.test.only_a),
-            str(comparison.test.only_b),
-            format_points(comparison.test.difference),
-            format_p(comparison.test.p_value),
-            format_p(comparison.adjusted_p),
-            comparison.verdict,
-        ]
-        for comparison in comparisons
-    ]
-    return _render_markdown(heading, body, left=2)
+    return render_markdown(heading, body, left=1)
 
 
 def format_percent(rate: float | None) -> str:
@@ -278,35 +233,46 @@ def _format_count(correct: int, n: int, interval: Interval) -> str:
     return f"{correct}/{n} = {100 * correct / n:.1f} % [{low:.1f}, {high:.1f}]"
 
 
-def _group_by_model(runs: Sequence[RunReport]) -> dict[str, list[RunReport]]:
+def group_by_model(runs: Sequence[RunReport]) -> dict[str, list[RunReport]]:
+    """Gathers runs by `RunRecord.key`, in the order in which models first occur."""
     by_model: dict[str, list[RunReport]] = {}
     for run in runs:
-        by_model.setdefault(run.record.model, []).append(run)
+        by_model.setdefault(run.record.key, []).append(run)
     return by_model
 
 
-def _make_row(runs: Sequence[RunReport], *, names_backbone: bool) -> ResultRow:
+def _make_row(runs: Sequence[RunReport], *, names_variant: bool) -> ResultRow:
     records = [run.record for run in runs]
     first = records[0]
-    if len(runs) == 1:
+    if len(runs) == 1 and not runs[0].fold_n:
         interval = Interval(first.ci_low, first.ci_high)
     else:
-        right = np.concatenate([run.predictions.correct for run in runs]).astype(np.float64)
-        groups = [group for run in runs for group in _groups(run.predictions)]
-        spread = bootstrap_by_subject(right, groups, _RESAMPLING_SEED)
-        # With few people the bootstrap is too narrow, down to nothing. So many different samples
-        # can't know the accuracy better than Wilson says.
-        n_samples = len({i for run in runs for i in run.predictions.sample_ids})
-        floor = wilson(round(float(right.mean()) * n_samples), n_samples)
-        interval = Interval(min(spread.low, floor.low), max(spread.high, floor.high))
+        interval = estimate_share(
+            np.concatenate([run.predictions.correct for run in runs]),
+            [group for run in runs for group in list_groups(run.predictions)],
+            [i for run in runs for i in run.predictions.sample_ids],
+        )
     return ResultRow(
-        model=first.model,
+        model=first.key,
+        variant=first.variant,
         inputs=first.inputs,
-        how=f"{first.how}, {first.backbone}" if names_backbone else first.how,
+        how=f"{first.how}, {first.variant}" if names_variant else first.how,
         fusion=first.fusion,
+        method=first.method,
+        backbone=first.backbone,
+        steps=first.steps,
         seeds=tuple(record.seed for record in records),
         correct=tuple(record.correct for record in records),
         n_test=tuple(record.n_test for record in records),
+        points=tuple(
+            k / n
+            for run in runs
+            for k, n in zip(
+                run.fold_correct or (run.record.correct,),
+                run.fold_n or (run.record.n_test,),
+                strict=True,
+            )
+        ),
         interval=interval,
         macro_f1=fmean(record.macro_f1 for record in records),
         parameters=first.parameters,
@@ -316,7 +282,28 @@ def _make_row(runs: Sequence[RunReport], *, names_backbone: bool) -> ResultRow:
     )
 
 
-def _groups(predictions: Predictions) -> list[tuple[str, str]]:
+def estimate_share(
+    right: Bool[np.ndarray, " answers"],
+    groups: Sequence[tuple[str, str]],
+    sample_ids: Sequence[str],
+) -> Interval:
+    """Gives the 95 % interval of a share of answers, drawing whole people anew.
+
+    Args:
+        right: Of all seeds and folds.
+        groups: Whom each answer is about, as `list_groups` says.
+        sample_ids: Which sample each answer is about.
+    """
+    values = right.astype(np.float64)
+    spread = bootstrap_by_subject(values, groups, RESAMPLING_SEED)
+    # With few people the bootstrap is too narrow, down to nothing. So many different samples
+    # can't know the share better than Wilson says.
+    n_samples = len(set(sample_ids))
+    floor = wilson(round(float(values.mean()) * n_samples), n_samples)
+    return Interval(min(spread.low, floor.low), max(spread.high, floor.high))
+
+
+def list_groups(predictions: Predictions) -> list[tuple[str, str]]:
     """Whom each answer is about: the subject, or the sample where nobody is named."""
     return [
         ("subject", subject) if subject is not None else ("sample", sample_id)
@@ -324,10 +311,7 @@ def _groups(predictions: Predictions) -> list[tuple[str, str]]:
     ]
 
 
-def _fusion_key(record: RunRecord) -> tuple[str, str, int | None]:
-    return record.modalities, record.backbone, record.steps
-
-
-def _render_markdown(heading: list[str], body: list[list[str]], *, left: int) -> str:
+def render_markdown(heading: list[str], body: list[list[str]], *, left: int) -> str:
+    """Writes a table; all but the first `left` columns are numbers."""
     rule = ["---"] * left + ["---:"] * (len(heading) - left)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (heading, rule, *body)) + "\n"

@@ -21,7 +21,7 @@ _PACKAGES = (
 
 def describe_versions() -> dict[str, str]:
     """Names the software and the machine, in words for people."""
-    versions = {name: metadata.version(name) for name in _PACKAGES}
+    versions = {name: _find_version(name) for name in _PACKAGES}
     return {
         **versions,
         "commit": find_commit() or "not run from a git checkout",
@@ -47,6 +47,13 @@ def find_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+" if changes else "")
+
+
+def _find_version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "run from its source, not installed"
 
 
 def _name_processor() -> str:

@@ -1,4 +1,4 @@
-"""Runs the rows of a comparison, each once, and keeps everything that is finished.
+"""Makes one model and everything that is kept of it, or reads it back.
 
 A run is finished when its `run.json` is there: that file is written last. Whatever is finished is
 read back instead of being done again, and a training that was stopped goes on from its last saved
@@ -7,28 +7,27 @@ epoch.
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from ferfusion.atomic import write_text
 from ferfusion.data.cache import ImageStore
-from ferfusion.data.splits import (
-    Split,
-    shared_subjects,
-    write_split,
-)
+from ferfusion.data.splits import Split, shared_subjects, write_split
 from ferfusion.errors import ResultsError
+from ferfusion.evaluation.calibration import fit_temperature
 from ferfusion.evaluation.predictions import Predictions, read_predictions, write_predictions
-from ferfusion.modality import MODALITIES, Modality
+from ferfusion.modality import Modality
 from ferfusion.models.blueprint import count_parameters
 from ferfusion.models.checkpoint import load_checkpoint, save_checkpoint
 from ferfusion.reporting.record import RunRecord, make_record
 from ferfusion.study.manifest import describe_versions
-from ferfusion.study.plan import Row, list_rows
+from ferfusion.study.plan import Row
+from ferfusion.study.published import find_published
 from ferfusion.study.workbench import Workbench
+from ferfusion.training.baselines import Baseline, fit_baseline
 from ferfusion.training.loop import STATE, Epoch
 from ferfusion.training.stages import Lab, Trained, fit_early, fit_single, mix_late
 
@@ -38,37 +37,55 @@ VAL, TEST = "val.csv", "test.csv"
 
 @dataclass(frozen=True)
 class Finished:
-    """One row under one seed, read from its folder.
+    """One row under one seed and fold, read from its folder.
 
     Attributes:
         record: Its line of results.csv.
         predictions: Of the test samples.
+        val: Of the validation samples.
         facts: All of its run.json.
+        folder: Where it lies.
     """
 
     record: RunRecord
     predictions: Predictions
+    val: Predictions
     facts: Mapping[str, Any]
+    folder: Path
 
 
-@runtime_checkable
-class Listener(Protocol):
-    """Who wants to know how a study goes on."""
+@dataclass(frozen=True)
+class Started:
+    """A training begins."""
 
-    def decode(self, done: int, total: int) -> None:
-        """Told while pictures are decoded."""
+    epochs: int
 
-    def plan(self, work: float) -> None:
-        """Told how much work there is, in pictures to pass through one trunk."""
 
-    def start(self, row: Row, seed: int, epochs: int) -> None:
-        """A training begins."""
+@dataclass(frozen=True)
+class Learned:
+    """An epoch is over; `work` is what it took, in pictures through one trunk."""
 
-    def epoch(self, epoch: Epoch, work: float) -> None:
-        """An epoch is over."""
+    epoch: Epoch
+    work: float
 
-    def finish(self, finished: Finished, work: float, *, is_new: bool) -> None:
-        """A row is finished, now or earlier."""
+
+@dataclass(frozen=True)
+class Done:
+    """A row is finished, now or earlier."""
+
+    record: RunRecord
+    late_weights: Mapping[str, float] | None
+    work: float
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Another study makes this very run; it is waited for."""
+
+
+Event = Started | Learned | Done | Waiting
+Tell = Callable[[Event], None]
 
 
 def run_row(
@@ -77,7 +94,10 @@ def run_row(
     seed: int,
     folder: Path,
     single_folders: Mapping[Modality, Path],
-    listener: Listener,
+    tell: Tell,
+    *,
+    fold: int | None = None,
+    variant: str = "",
 ) -> Finished:
     """Makes one model and everything that is kept of it, or reads it back if it is finished.
 
@@ -87,94 +107,130 @@ def run_row(
         seed: Of split and training.
         folder: Where it is kept.
         single_folders: Where the finished single models are that it starts from or mixes.
-        listener: Told how it goes.
+        tell: Told how it goes.
+        fold: Which of the seed's splits, from 1; None where there is only one.
+        variant: Name of the table it belongs to, in a study of several.
     """
+    work = bench.work(row, seed, fold)
     if (folder / RUN).exists():
         finished = read_run(folder)
         there = finished.record
-        if (there.model, there.seed) != (row.name, seed):
+        if (there.model, there.seed, there.fold) != (row.name, seed, fold):
             raise ResultsError(
                 f"{folder} holds another model: {there.model} with seed {there.seed}, not "
                 f"{row.name} with seed {seed}. Give another --out."
             )
-        listener.finish(finished, bench.work(row, seed), is_new=False)
+        tell(Done(there, _late_weights(finished.facts), work, is_new=False))
         return finished
-    lab = bench.lab(seed)
-    work = bench.work(row, seed)
-    epochs = 0 if row.fusion == "late" else lab.recipe.epochs
-    listener.start(row, seed, epochs)
+    lab = bench.lab(row, seed, fold)
+    epochs = 0 if row.fusion == "late" or row.is_svm else lab.recipe.epochs
+    tell(Started(epochs))
     began = time.monotonic()
 
     def on_epoch(epoch: Epoch) -> None:
-        listener.epoch(epoch, work / epochs)
+        tell(Learned(epoch, work / epochs))
 
-    if row.fusion == "single":
-        trained = fit_single(lab, row.modalities[0], folder, on_epoch)
-    elif row.fusion == "early":
-        trained = fit_early(lab, row.modalities, row.steps or 1, folder, single_folders, on_epoch)
-    else:
-        singles = {m: single_folders[m] for m in row.modalities}
-        trained = mix_late(
-            lab,
-            {m: load_checkpoint(path).model for m, path in singles.items()},
-            {m: read_predictions(path / VAL) for m, path in singles.items()},
-            {m: read_predictions(path / TEST) for m, path in singles.items()},
-        )
+    made = _make(lab, row, folder, single_folders, on_epoch)
     seconds = time.monotonic() - began
-    if trained.history is not None:
+    if isinstance(made, Trained) and made.history is not None:
         # Counts what an interrupted training did before.
-        seconds = max(seconds, sum(e.seconds for e in trained.history.epochs))
+        seconds = max(seconds, sum(e.seconds for e in made.history.epochs))
     if bench.fabric.is_global_zero:
         bench.commit_setup()
-        _keep(bench, lab, row, trained, seconds, folder)
+        _keep(bench, lab, row, made, seconds, folder, fold, variant)
     bench.fabric.barrier()
     finished = read_run(folder)
-    listener.finish(finished, 0, is_new=True)
+    tell(Done(finished.record, _late_weights(finished.facts), 0, is_new=True))
     return finished
 
 
-def _keep(
-    bench: Workbench, lab: Lab, row: Row, trained: Trained, seconds: float, folder: Path
-) -> None:
-    save_checkpoint(
-        folder, trained.model, trained.blueprint, lab.preprocessing, asdict(trained.recipe)
+def _make(
+    lab: Lab,
+    row: Row,
+    folder: Path,
+    single_folders: Mapping[Modality, Path],
+    on_epoch: Callable[[Epoch], None],
+) -> Trained | Baseline:
+    if row.method in ("alexnet-svm", "frozen-svm", "regions-svm"):
+        return fit_baseline(lab, row.method, row.fusion, row.modalities)
+    attention = row.method == "attention"
+    if row.fusion == "single":
+        return fit_single(lab, row.modalities[0], folder, on_epoch, attention=attention)
+    if row.fusion == "early":
+        steps = row.steps or 1
+        return fit_early(
+            lab, row.modalities, steps, folder, single_folders, on_epoch, attention=attention
+        )
+    singles = {m: single_folders[m] for m in row.modalities}
+    return mix_late(
+        lab,
+        {m: load_checkpoint(path).model for m, path in singles.items()},
+        {m: read_predictions(path / VAL) for m, path in singles.items()},
+        {m: read_predictions(path / TEST) for m, path in singles.items()},
     )
+
+
+def _keep(
+    bench: Workbench,
+    lab: Lab,
+    row: Row,
+    made: Trained | Baseline,
+    seconds: float,
+    folder: Path,
+    fold: int | None,
+    variant: str,
+) -> None:
+    if isinstance(made, Trained):
+        save_checkpoint(folder, made.model, made.blueprint, lab.preprocessing, asdict(made.recipe))
+        details = _describe_training(made)
+        parameters = count_parameters(made.model)
+    else:
+        details = {"recipe": {"seed": lab.recipe.seed, **made.chosen}}
+        parameters = made.parameters
     write_split(lab.split, folder / SPLIT)
     write_text(folder / SEEN, json.dumps(list_digests(bench.store, lab.split)) + "\n")
-    write_predictions(trained.val, folder / VAL)
-    write_predictions(trained.test, folder / TEST)
+    write_predictions(made.val, folder / VAL)
+    write_predictions(made.test, folder / TEST)
+    backbone = "none" if row.method == "regions-svm" else lab.backbone.name
+    published = find_published(row.name, backbone, lab.labels)
     record = make_record(
-        trained.test,
+        made.test,
         model=row.name,
         modalities=row.modalities,
         fusion=row.fusion,
         steps=row.steps,
-        backbone=lab.backbone.name,
+        method=row.method,
+        variant=variant,
+        backbone=backbone,
         split=lab.split.kind,
         seed=lab.recipe.seed,
-        parameters=count_parameters(trained.model),
+        fold=fold,
+        parameters=parameters,
         seconds=round(seconds, 2),
-        paper_accuracy=row.paper_accuracy(lab.backbone.name, lab.labels),
+        paper_accuracy=None if published is None else published.percent / 100,
     )
-    history = trained.history
     facts = {
         "record": asdict(record),
-        "val_correct": int(trained.val.correct.sum()),
-        "val_n": len(trained.val),
-        "history": None if history is None else [asdict(epoch) for epoch in history.epochs],
-        "best_epoch": None if history is None else history.best_epoch,
-        "late_weights": None
-        if trained.weights is None
-        else {
-            **asdict(trained.weights),
-            "weights": {str(m): w for m, w in trained.weights.weights.items()},
+        "val_correct": int(made.val.correct.sum()),
+        "val_n": len(made.val),
+        "temperature": fit_temperature(made.val.probs, made.val.labels),
+        "history": None,
+        "best_epoch": None,
+        "late_weights": None,
+        **details,
+        "data": str(bench.setup.root),
+        "setup": {
+            "modalities": [str(m) for m in bench.setup.modalities],
+            "backbone": bench.setup.backbone,
+            "recipe": asdict(bench.setup.recipe),
+            "early_schedule": bench.setup.early_schedule,
         },
-        "recipe": asdict(trained.recipe),
-        "weights": Path(lab.weights).name,
+        "weights": str(lab.weights),
         "size_px": lab.store.size_px,
         "precision": lab.hardware.precision,
         "device": lab.hardware.device,
         "processes": lab.fabric.world_size,
+        "n_folds": bench.setup.n_folds,
         "split_checksum": lab.split.checksum,
         "shared_subjects": len(shared_subjects(lab.split, bench.dataset)),
         "data_fingerprint": lab.store.fingerprint,
@@ -183,6 +239,22 @@ def _keep(
     }
     write_text(folder / RUN, json.dumps(facts, indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
+
+
+def _describe_training(trained: Trained) -> dict[str, Any]:
+    history, late = trained.history, trained.weights
+    return {
+        "history": None if history is None else [asdict(epoch) for epoch in history.epochs],
+        "best_epoch": None if history is None else history.best_epoch,
+        "late_weights": None
+        if late is None
+        else {**asdict(late), "weights": {str(m): w for m, w in late.weights.items()}},
+        "recipe": asdict(trained.recipe),
+    }
+
+
+def _late_weights(facts: Mapping[str, Any]) -> Mapping[str, float] | None:
+    return None if facts["late_weights"] is None else facts["late_weights"]["weights"]
 
 
 def read_run(folder: Path) -> Finished:
@@ -198,62 +270,15 @@ def read_run(folder: Path) -> Finished:
         raise ResultsError(
             f"{folder / RUN} is missing or damaged ({error}). Move {folder} away and run again."
         ) from error
-    return Finished(record, read_predictions(folder / TEST), facts)
-
-
-def order_with_needs(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Puts before each row the single models it needs, each once."""
-    ordered: dict[Row, None] = {}
-    for row in rows:
-        ordered.update(dict.fromkeys((*row.needs, row)))
-    return tuple(ordered)
-
-
-def name_run(row: Row, seed: int) -> str:
-    """Names a run's folder and files: the row, and the seed unless it is 0."""
-    return row.name if seed == 0 else f"{row.name}-seed{seed}"
-
-
-def run_rows(
-    bench: Workbench, rows: Sequence[Row], seeds: Sequence[int], listener: Listener
-) -> list[Finished]:
-    """Runs every row under every seed; singles are trained once and reused.
-
-    Returns:
-        The rows asked for, seeds together, in the order of `rows`.
-    """
-    ordered = order_with_needs(rows)
-    listener.plan(sum(bench.work(row, seed) for row in ordered for seed in seeds))
-    results: dict[tuple[Row, int], Finished] = {}
-    for seed in seeds:
-        folders = {row: bench.out / "runs" / name_run(row, seed) for row in ordered}
-        for row in ordered:
-            singles = {need.modalities[0]: folders[need] for need in row.needs}
-            finished = run_row(bench, row, seed, folders[row], singles, listener)
-            results[row, seed] = finished
-            if bench.fabric.is_global_zero:
-                path = bench.out / "predictions" / f"{name_run(row, seed)}.csv"
-                if not path.exists():
-                    write_predictions(finished.predictions, path)
-    return [results[row, seed] for row in rows for seed in seeds]
-
-
-def read_finished(out: Path) -> list[Finished]:
-    """Reads every finished run of a study, those of earlier calls too.
-
-    Returns:
-        In the order of the paper's tables, the seeds of a row together.
-    """
-    runs = [read_run(path.parent) for path in sorted((out / "runs").glob(f"*/{RUN}"))]
-    order = [row.name for row in list_rows(MODALITIES)]
-    return sorted(
-        runs,
-        key=lambda run: (
-            order.index(run.record.model) if run.record.model in order else len(order),
-            run.record.model,
-            run.record.seed,
-        ),
+    return Finished(
+        record, read_predictions(folder / TEST), read_predictions(folder / VAL), facts, folder
     )
+
+
+def name_run(row: Row, seed: int, fold: int | None = None) -> str:
+    """Names a run's folder and files: the row, the seed unless it is 0, the fold if any."""
+    of_seed = "" if seed == 0 else f"-seed{seed}"
+    return row.name + of_seed + ("" if fold is None else f"-fold{fold}")
 
 
 def list_digests(store: ImageStore, split: Split) -> dict[str, list[str]]:

@@ -1,64 +1,115 @@
 """From finished runs to what a page shows."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.splits import Split, shared_subjects
+from ferfusion.evaluation.calibration import apply_temperature
+from ferfusion.evaluation.predictions import Predictions
+from ferfusion.modality import Modality
 from ferfusion.reporting.summary import (
+    Cost,
     DataFacts,
     Epoch,
+    LateChoice,
     RunReport,
+    Reported,
+    Skipped,
     SplitFacts,
     StageHistory,
     StudySummary,
+    VariantFacts,
 )
+from ferfusion.study.known_recipe import describe_known_recipe
+from ferfusion.study.published import find_published
 from ferfusion.study.run import Finished
+from ferfusion.training.weight_search import score_mixtures
 
+COST = "cost.json"
 VIRI_COUNTS = (111, 114, 114, 114, 113)
 """Images per class of VIRI (Naseem et al. 2024, Table 1)."""
 
 
 def summarise_study(
     dataset: Dataset,
-    splits: Sequence[Split],
+    splits: Sequence[tuple[int | None, Split]],
     finished: Sequence[Finished],
     *,
     title: str,
     n_incomplete: int,
     note: str,
     command: str,
+    plan: str = "",
+    skipped: Sequence[Skipped] = (),
+    leaks: Sequence[str] = (),
+    audited: str | None = None,
 ) -> StudySummary:
     """Gathers what the report shows.
 
     Args:
         dataset: As it was used: samples that have every modality in use.
-        splits: One per seed.
-        finished: The rows, seeds together.
+        splits: With the number of their fold, None where a seed has one split.
+        finished: The runs, in the order of the tables.
         title: Heading of the page.
         n_incomplete: Samples left out because they lack a modality in use.
         note: What readers must know of the data; may be empty.
         command: The line that makes these results again.
+        plan: Its name, or empty.
+        skipped: Runs that failed, and why.
+        leaks: What the audit found and the user chose to ignore.
+        audited: What the audit looked at.
     """
-    facts = finished[0].facts
+    first = {run.record.variant: run.facts for run in reversed(finished)}
+    names = dict.fromkeys(run.record.variant for run in finished)
+    singles = {_place(run): run.val for run in finished if run.record.fusion == "single"}
     return StudySummary(
         title=title,
         data=_describe_data(dataset, note, n_incomplete),
-        splits=tuple(_describe_split(dataset, split) for split in splits),
-        runs=tuple(describe_run(run) for run in finished),
-        recipe=describe_recipe(facts),
-        versions={name: str(value) for name, value in facts["versions"].items()},
+        splits=tuple(_describe_split(dataset, split, fold) for fold, split in splits),
+        runs=tuple(describe_run(run, singles) for run in finished),
+        variants=tuple(VariantFacts(name, describe_recipe(first[name])) for name in names),
+        versions={name: str(value) for name, value in finished[0].facts["versions"].items()},
         command=command,
+        plan=plan,
+        skipped=tuple(skipped),
+        leaks=tuple(leaks),
+        audited=audited,
+        reported=_find_reported(finished, dataset.labels),
     )
+
+
+def _find_reported(finished: Sequence[Finished], labels: tuple[str, ...]) -> dict[str, Reported]:
+    """Finds what others report for each model; what is known of their recipe comes with it."""
+    reported: dict[str, Reported] = {}
+    for record in (run.record for run in finished):
+        found = find_published(record.model, record.backbone, labels)
+        recipe = describe_known_recipe(record.model, record.backbone, labels)
+        if found is not None:
+            reported[record.key] = Reported(
+                found.percent, found.correct, found.n, found.source, found.mark, found.remark,
+                recipe,
+            )  # fmt: skip
+    return reported
 
 
 def describe_recipe(facts: Mapping[str, Any]) -> dict[str, str]:
     """Names everything a run was trained with, in words."""
     recipe = facts["recipe"]
-    named = {name.replace("_", " "): str(value) for name, value in recipe.items() if name != "seed"}
+    named = {
+        name.replace("_", " "): ", ".join(value) or "none"
+        if isinstance(value, list)
+        else str(value)
+        for name, value in recipe.items()
+        if name != "seed"
+    }
     return {
-        "first weights": str(facts["weights"]),
+        "first weights": Path(facts["weights"]).name,
         "picture size": f"{facts['size_px']} px",
         "precision": str(facts["precision"]),
         "device": f"{facts['device']}, {facts['processes']} process(es)",
@@ -82,7 +133,7 @@ def _describe_data(dataset: Dataset, note: str, n_incomplete: int) -> DataFacts:
     )
 
 
-def _describe_split(dataset: Dataset, split: Split) -> SplitFacts:
+def _describe_split(dataset: Dataset, split: Split, fold: int | None) -> SplitFacts:
     sample_of = {sample.id: sample for sample in dataset.samples}
     counts: dict[str, Mapping[str, int]] = {}
     subjects: dict[str, int] = {}
@@ -98,11 +149,20 @@ def _describe_split(dataset: Dataset, split: Split) -> SplitFacts:
         counts=counts,
         subjects=subjects,
         shared_subjects=shared_subjects(split, dataset),
+        fold=fold,
     )
 
 
-def describe_run(run: Finished) -> RunReport:
-    """Gives what tables and the page show of a run."""
+def describe_run(
+    run: Finished, singles: Mapping[tuple[Any, ...], Predictions] | None = None
+) -> RunReport:
+    """Gives what tables and the page show of a run.
+
+    Args:
+        run: Read from its folder.
+        singles: Validation predictions of the single models of the study, by which late fusion's
+            weights were found.
+    """
     facts = run.facts
     stages: tuple[StageHistory, ...] = ()
     if facts["history"] is not None:
@@ -118,12 +178,37 @@ def describe_run(run: Finished) -> RunReport:
         )
         name = "fusion" if run.record.fusion == "early" else run.record.modalities
         stages = (StageHistory(name, epochs, facts["best_epoch"]),)
-    late = facts["late_weights"]
+    late = None if facts["late_weights"] is None else _describe_choice(run, singles or {})
+    cost = run.folder / COST
     return RunReport(
         record=run.record,
         predictions=run.predictions,
+        calibrated=apply_temperature(run.predictions.probs, facts["temperature"]),
+        temperatures=(facts["temperature"],),
         stages=stages,
         val_correct=facts["val_correct"],
         val_n=facts["val_n"],
-        late_weights=None if late is None else late["weights"],
+        late=() if late is None else (late,),
+        cost=Cost(**json.loads(cost.read_text())) if cost.exists() else None,
     )
+
+
+def _place(run: Finished, modality: str | None = None) -> tuple[Any, ...]:
+    record = run.record
+    return record.variant, modality or record.modalities, record.method, record.seed, record.fold
+
+
+def _describe_choice(
+    run: Finished, singles: Mapping[tuple[Any, ...], Predictions]
+) -> LateChoice | None:
+    names = run.record.modalities.split("+")
+    val = {Modality(name): singles.get(_place(run, name)) for name in names}
+    known = {m: p for m, p in val.items() if p is not None}
+    if len(known) < len(val):
+        return None
+    labels = next(iter(known.values())).labels
+    grid, correct = score_mixtures({m: p.probs for m, p in known.items()}, labels)
+    steps = int(grid[0].sum())
+    wanted = [run.facts["late_weights"]["weights"][name] for name in names]
+    chosen = np.flatnonzero((grid == np.round(np.array(wanted) * steps)).all(axis=1))
+    return LateChoice(tuple(names), grid / steps, correct, int(chosen[0]), len(labels))

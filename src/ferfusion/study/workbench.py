@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from ferfusion.atomic import write_text
 from ferfusion.data.augmentation import count_copies
@@ -14,6 +16,7 @@ from ferfusion.data.dataset import Dataset
 from ferfusion.data.splits import (
     Split,
     check_split,
+    draw_folds,
     draw_paper_split,
     draw_subject_split,
     read_split,
@@ -21,11 +24,11 @@ from ferfusion.data.splits import (
 )
 from ferfusion.errors import ConfigError, DataError, ResultsError
 from ferfusion.modality import Modality
-from ferfusion.models.backbones import build_trunk, find_backbone
+from ferfusion.models.backbones import build_trunk, extract_features, find_backbone
 from ferfusion.study.plan import Row
 from ferfusion.training.loop import STATE
 from ferfusion.training.machine import settle, start_fabric
-from ferfusion.training.recipe import Hardware, Recipe
+from ferfusion.training.recipe import Hardware, Recipe, Schedule
 from ferfusion.training.stages import Lab
 
 OURS = frozenset({"setup.json", "config.toml", "splits", "runs", "stages", STATE})
@@ -46,6 +49,9 @@ class Setup:
         recipe: How every model is trained; its seed is replaced by each seed of the study.
         hardware: Where.
         cache: Folder of decoded pictures; None is the usual one.
+        n_folds: Splits per seed that test every sample once; 0 draws one split per seed.
+        early_schedule: Of early fusion's learning rate, where it has one of its own.
+        root: The data, as the user named it; kept so that a run can be repeated.
     """
 
     modalities: tuple[Modality, ...]
@@ -57,6 +63,14 @@ class Setup:
     recipe: Recipe
     hardware: Hardware
     cache: Path | None = None
+    n_folds: int = 0
+    early_schedule: Schedule | None = None
+    root: Path = Path()
+
+    @property
+    def folds(self) -> tuple[int | None, ...]:
+        """Numbers of the folds, from 1; None where there is one split per seed."""
+        return tuple(range(1, self.n_folds + 1)) or (None,)
 
 
 class Workbench:
@@ -77,59 +91,80 @@ class Workbench:
         self.out = out
         self.backbone = backbone
         self.hardware = settle(setup.hardware, backbone)
-        build_trunk(backbone, setup.weights)  # fails now, not after the pictures are decoded
+        # Both fail now, not after the pictures are decoded.
+        check_size(build_trunk(backbone, setup.weights), setup.size_px, backbone.name)
         self.fabric: Fabric = start_fabric(self.hardware)
         self.store: ImageStore = decode_all(
             self.dataset, setup.modalities, setup.size_px, folder=setup.cache, advance=advance
         )
-        self._splits: dict[int, Split] = {}
+        self._splits: dict[tuple[int, int | None], Split] = {}
         self._refuse_other_results()
 
-    def lab(self, seed: int) -> Lab:
-        """Gives what all trainings of one seed share."""
+    def lab(self, row: Row, seed: int, fold: int | None = None) -> Lab:
+        """Gives what all trainings of one seed and fold share, and how this row is trained."""
+        recipe = replace(self.setup.recipe, seed=seed)
+        if row.fusion == "early" and self.setup.early_schedule is not None:
+            recipe = replace(recipe, schedule=self.setup.early_schedule)
         return Lab(
             fabric=self.fabric,
             hardware=self.hardware,
             store=self.store,
             labels=self.dataset.labels,
-            split=self.split(seed),
+            split=self.split(seed, fold),
             backbone=self.backbone,
             weights=self.setup.weights,
-            recipe=replace(self.setup.recipe, seed=seed),
+            recipe=recipe,
         )
 
-    def split(self, seed: int) -> Split:
-        """Gives the split of a seed, from its file if it was drawn before."""
-        if seed not in self._splits:
-            self._splits[seed] = self._find_split(seed)
-        return self._splits[seed]
+    def split(self, seed: int, fold: int | None = None) -> Split:
+        """Gives the split of a seed and fold, from its file if it was drawn before."""
+        if (seed, fold) not in self._splits:
+            self._find_splits(seed)
+        return self._splits[seed, fold]
 
-    def _find_split(self, seed: int) -> Split:
-        drawn_before = self.out / "splits" / f"{self.setup.split_kind}-seed{seed}.csv"
-        path = self.setup.split_file or drawn_before
+    def _find_splits(self, seed: int) -> None:
+        paths = {fold: self.setup.split_file or self._split_path(seed, fold) for fold in self.folds}
         # A split without results may be of other data: a first try that failed, say.
-        if self.setup.split_file is not None or (path.exists() and self._setup_path.exists()):
-            split = read_split(path)
-            check_split(split, self.dataset)
-            return split
-        draw = draw_subject_split if self.setup.split_kind == "subject" else draw_paper_split
-        split = draw(self.dataset, seed)
-        if self.fabric.is_global_zero:
-            write_split(split, path)
+        if self.setup.split_file is not None or (
+            self._setup_path.exists() and all(path.exists() for path in paths.values())
+        ):
+            for fold, path in paths.items():
+                split = read_split(path)
+                check_split(split, self.dataset)
+                self._splits[seed, fold] = split
+            return
+        by_subject = self.setup.split_kind == "subject"
+        if self.setup.n_folds:
+            drawn = draw_folds(self.dataset, self.setup.n_folds, seed, by_subject=by_subject)
+        else:
+            drawn = ((draw_subject_split if by_subject else draw_paper_split)(self.dataset, seed),)
+        for (fold, path), split in zip(paths.items(), drawn, strict=True):
+            self._splits[seed, fold] = split
+            if self.fabric.is_global_zero:
+                write_split(split, path)
         self.fabric.barrier()
-        return split
 
-    def work(self, row: Row, seed: int) -> float:
+    def _split_path(self, seed: int, fold: int | None) -> Path:
+        of_fold = "" if fold is None else f"-fold{fold}of{self.setup.n_folds}"
+        return self.out / "splits" / f"{self.setup.split_kind}-seed{seed}{of_fold}.csv"
+
+    @property
+    def folds(self) -> tuple[int | None, ...]:
+        """Numbers of the folds, from 1; None where there is one split per seed."""
+        return self.setup.folds
+
+    def work(self, row: Row, seed: int, fold: int | None = None) -> float:
         """Counts pictures that pass through a trunk while a row is trained."""
-        if row.fusion == "late":
+        if row.fusion == "late" or row.is_svm:
             return 0
         recipe = self.setup.recipe
-        n_train = len(self.split(seed).parts["train"])
+        n_train = len(self.split(seed, fold).parts["train"])
         return recipe.epochs * n_train * count_copies(recipe.augmentation) * len(row.modalities)
 
     def _refuse_other_results(self) -> None:
         """Makes sure that a folder only ever holds results of one setup on one data set."""
-        recipe = asdict(self.setup.recipe)
+        # As it comes back from the file: JSON makes lists of tuples.
+        recipe = json.loads(json.dumps(asdict(self.setup.recipe)))
         recipe.pop("seed")
         facts = {
             "data": self.store.fingerprint,
@@ -138,6 +173,8 @@ class Workbench:
             "weights": Path(self.setup.weights).name,
             "size": self.setup.size_px,
             "split": self.setup.split_kind,
+            "folds": self.setup.n_folds,
+            "early_schedule": self.setup.early_schedule,
             "split_file": ""
             if self.setup.split_file is None
             else read_split(self.setup.split_file).checksum,
@@ -174,6 +211,24 @@ class Workbench:
         """Ties the folder to this setup; called when there is a first result to protect."""
         if not self._setup_path.exists():
             write_text(self._setup_path, json.dumps(self._facts, indent=2) + "\n")
+
+
+def check_size(trunk: nn.Module, size_px: int, name: str) -> None:
+    """Makes sure that a trunk can take pictures of this size.
+
+    Raises:
+        ConfigError: Nothing is left of them before the last layer.
+    """
+    was_training = trunk.training
+    try:
+        with torch.no_grad():
+            extract_features(trunk.eval(), torch.zeros(1, 3, size_px, size_px))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"Pictures of {size_px} px are too small for {name} ({error}). Give a larger --size."
+        ) from error
+    finally:
+        trunk.train(was_training)
 
 
 def check_rows(dataset: Dataset, modalities: Sequence[Modality]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,7 +37,7 @@ class Epoch:
     Attributes:
         epoch: From 1, for people.
         train_loss: Mean over the epoch's pictures, as augmented, with dropout.
-        val_loss: Cross-entropy without label smoothing.
+        val_loss: Cross-entropy without label smoothing; of doubled softmax where that was trained.
         val_correct: Validation samples that are right.
         val_n: Validation samples.
         learning_rate: Of the head, at the end of the epoch.
@@ -166,11 +167,29 @@ def warm_up_head(
     for _ in range(recipe.head_epochs):
         for rows in torch.randperm(len(labels)).to(fabric.device).chunk(train.n_batches):
             loss = functional.cross_entropy(
-                head(features[rows]), labels[rows], label_smoothing=recipe.label_smoothing
+                as_loss_takes(head(features[rows]), recipe),
+                labels[rows],
+                label_smoothing=recipe.label_smoothing,
             )
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
+
+
+def as_loss_takes(
+    logits: Float[Tensor, "batch classes"], recipe: Recipe
+) -> Float[Tensor, "batch classes"]:
+    """Gives what cross-entropy is computed of: logits, or their softmax as in the authors' code.
+
+    >>> logits = torch.tensor([[0.0, 0.0]])
+    >>> as_loss_takes(logits, Recipe(quirks=("double_softmax",))).tolist()
+    [[0.5, 0.5]]
+
+    Source:
+        The authors' later code ends its model with softmax and applies PyTorch's cross-entropy,
+        which applies log-softmax itself. That Naseem et al. 2024 did the same is inferred.
+    """
+    return logits.softmax(dim=1) if "double_softmax" in recipe.quirks else logits
 
 
 def seed_for(seed: int, *words: str) -> int:
@@ -240,7 +259,8 @@ class _Loop:
         loss, correct, n = 0.0, 0, 0
         for batch in val.in_order():
             logits, labels = self._logits(batch), batch.labels.to(self.fabric.device)
-            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            taken = as_loss_takes(logits, self.recipe)
+            loss += float(functional.cross_entropy(taken, labels, reduction="sum"))
             correct += int((logits.argmax(dim=1) == labels).sum())
             n += len(labels)
         return loss / n, correct, n
@@ -293,9 +313,8 @@ class _Loop:
 
     def _loss(self, batch: Batch) -> Tensor:
         labels = batch.labels.to(self.fabric.device)
-        return functional.cross_entropy(
-            self._logits(batch), labels, label_smoothing=self.recipe.label_smoothing
-        )
+        taken = as_loss_takes(self._logits(batch), self.recipe)
+        return functional.cross_entropy(taken, labels, label_smoothing=self.recipe.label_smoothing)
 
     def _logits(self, batch: Batch) -> Tensor:
         pictures = normalise(batch.pictures, self.preprocessing, self.fabric.device)

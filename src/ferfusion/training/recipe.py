@@ -3,10 +3,33 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ferfusion.errors import ConfigError, unknown_name
+
 Optimiser = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "plateau", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Frozen = Literal["none", "backbone"]
+
+QUIRKS: dict[str, str] = {
+    "double_softmax": (
+        "The loss takes softmax of the logits for logits and applies softmax again, so with five "
+        "classes it can't fall below 0.905."
+    ),
+    "identical_flips": "The paper's five flipped copies of a picture are all the same.",
+    "image_split": (
+        "The data is split by image, so the same person may be in training and in test; the "
+        "pictures of a sample stay together."
+    ),
+    "independent_augmentation": (
+        "Each modality of a sample gets its own random draw, so its pictures no longer fit "
+        "together."
+    ),
+    "no_normalisation": (
+        "Pictures stay between 0 and 1: no mean is subtracted, and nothing is divided by a "
+        "deviation."
+    ),
+}
+"""What the authors' code does and a careful reader would not: name -> one sentence."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,10 @@ class Recipe:
         frozen_norms: Whether BatchNorm in pretrained trunks keeps its statistics. Random trunks
             always learn theirs.
         seed: Of the split, the initial weights, the order, the augmentation and dropout.
+        quirks: Names of `QUIRKS` that this training repeats; kept sorted, each once.
+
+    Raises:
+        ConfigError: There is no quirk of a name.
     """
 
     epochs: int = 20
@@ -47,6 +74,14 @@ class Recipe:
     frozen: Frozen = "none"
     frozen_norms: bool = True
     seed: int = 0
+    quirks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.quirks:
+            if name not in QUIRKS:
+                raise ConfigError(unknown_name("quirk", name, QUIRKS))
+        # Two recipes with the same quirks are the same recipe.
+        object.__setattr__(self, "quirks", tuple(sorted(set(self.quirks))))
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,13 @@ class Lab:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What the backbone's weights expect of pictures."""
+        """What the backbone's weights expect of pictures; or pictures as they are, by quirk."""
         modalities = tuple(self.store.pictures)
+        is_bare = "no_normalisation" in self.recipe.quirks
         return Preprocessing(
             size_px=self.store.size_px,
-            mean=dict.fromkeys(modalities, self.backbone.mean),
-            std=dict.fromkeys(modalities, self.backbone.std),
+            mean=dict.fromkeys(modalities, (0.0, 0.0, 0.0) if is_bare else self.backbone.mean),
+            std=dict.fromkeys(modalities, (1.0, 1.0, 1.0) if is_bare else self.backbone.std),
         )
 
     def rows(self, part: Part) -> Int[np.ndarray, " rows"]:
@@ -89,6 +90,8 @@ class Lab:
             batch_size=self.recipe.batch_size if is_train else EVALUATION_BATCH,
             policy=self.recipe.augmentation if is_train else "none",
             seed=self.recipe.seed,
+            independent="independent_augmentation" in self.recipe.quirks,
+            identical_flips="identical_flips" in self.recipe.quirks,
         )
 
     def predict(
@@ -126,7 +129,12 @@ OnEpoch = Callable[[Epoch], None]
 
 
 def fit_single(
-    lab: Lab, modality: Modality, folder: Path, on_epoch: OnEpoch | None = None
+    lab: Lab,
+    modality: Modality,
+    folder: Path,
+    on_epoch: OnEpoch | None = None,
+    *,
+    attention: bool = False,
 ) -> Trained:
     """Trains one modality's model.
 
@@ -135,12 +143,18 @@ def fit_single(
         modality: Which.
         folder: Keeps the state of an unfinished training.
         on_epoch: Told of each epoch.
+        attention: Whether features go through a channel gate, as in the authors' follow-up.
 
     Source:
-        Naseem et al. 2024, Figs 3 to 5.
+        Naseem et al. 2024, Figs 3 to 5; with attention, Naseem et al. 2025.
     """
     blueprint = Blueprint(
-        "single", lab.backbone.name, (modality,), lab.labels, dropout=lab.recipe.dropout
+        "single",
+        lab.backbone.name,
+        (modality,),
+        lab.labels,
+        dropout=lab.recipe.dropout,
+        attention=attention,
     )
     torch.manual_seed(seed_for(lab.recipe.seed, "single", modality))
     model = assemble(blueprint, lab.weights)
@@ -156,6 +170,8 @@ def fit_early(
     folder: Path,
     singles: Mapping[Modality, Path],
     on_epoch: OnEpoch | None = None,
+    *,
+    attention: bool = False,
 ) -> Trained:
     """Trains a model that joins the features of several modalities.
 
@@ -167,25 +183,37 @@ def fit_early(
         folder: Keeps the state of an unfinished training.
         singles: Folders of the trained single models; only 3-step needs them.
         on_epoch: Told of each epoch.
+        attention: Whether features go through channel gates, as in the authors' follow-up. With 3
+            steps the gates come from the single models, which must have been trained with them.
 
     Source:
-        Naseem et al. 2024, Fig. 6. All weights are trained in the last step, as in the authors'
-        code; `frozen="backbone"` trains the head alone, as one sentence of the paper's
-        introduction reads.
+        Naseem et al. 2024, Fig. 6; with attention, Naseem et al. 2025. All weights are trained in
+        the last step, as in the authors' code; `frozen="backbone"` trains all but the trunks, as
+        one sentence of the paper's introduction reads.
     """
-    blueprint = Blueprint("early", lab.backbone.name, modalities, lab.labels)
+    blueprint = Blueprint(
+        "early",
+        lab.backbone.name,
+        modalities,
+        lab.labels,
+        # The plain head has no dropout.
+        dropout=lab.recipe.dropout if attention else 1.0,
+        attention=attention,
+    )
     torch.manual_seed(seed_for(lab.recipe.seed, "early", *modalities))
     model = assemble(blueprint, lab.weights if steps == 1 else NO_WEIGHTS)
     if steps == 3:
         for modality in modalities:
             path = singles[modality] / TENSORS
-            prefix = f"trunks.{modality}."
-            tensors = {
-                name.removeprefix(prefix): tensor
-                for name, tensor in read_tensors(path).items()
-                if name.startswith(prefix)
-            }
-            restore(model.get_submodule(prefix.removesuffix(".")), tensors, path)
+            saved = read_tensors(path)
+            for part in ("trunks", "gates"):
+                prefix = f"{part}.{modality}."
+                tensors = {
+                    name.removeprefix(prefix): tensor
+                    for name, tensor in saved.items()
+                    if name.startswith(prefix)
+                }
+                restore(model.get_submodule(prefix.removesuffix(".")), tensors, path)
     has_trained_trunks = steps == 3 or lab.weights != NO_WEIGHTS
     return _fit(lab, model, blueprint, folder, on_epoch, has_trained_trunks, str(steps))
 

@@ -57,14 +57,9 @@ def search_weights(
         The paper says neither what "outputs" are mixed nor how ties are broken. Here probabilities
         are mixed, and of 66 mixtures judged on 83 images many tie.
     """
-    if not probs or len(labels) == 0:
-        raise ValueError("weights can't be searched without a modality and a sample")
     modalities = [m for m in MODALITIES if m in probs]
-    stacked = np.stack([probs[m] for m in modalities])
-    grid = list_weights(len(modalities), steps)
-    mixed = np.tensordot(grid / steps, stacked, axes=1)
-    correct = (mixed.argmax(axis=2) == labels).sum(axis=1)
-    alone = (stacked.argmax(axis=2) == labels).sum(axis=1)
+    grid, correct = score_mixtures(probs, labels, steps=steps)
+    alone = (np.stack([probs[m] for m in modalities]).argmax(axis=2) == labels).sum(axis=1)
     unevenness = (grid**2).sum(axis=1)
     # lexsort orders by its last key first.
     winner = np.lexsort((-(grid @ alone), unevenness, -correct))[0]
@@ -74,6 +69,34 @@ def search_weights(
         n=len(labels),
         n_tied=int((correct == correct[winner]).sum()),
     )
+
+
+def score_mixtures(
+    probs: Mapping[Modality, Float[np.ndarray, "samples classes"]],
+    labels: Int[np.ndarray, " samples"],
+    *,
+    steps: int = 10,
+) -> tuple[Int[np.ndarray, "mixtures modalities"], Int[np.ndarray, " mixtures"]]:
+    """Counts the right answers of every mixture.
+
+    Args:
+        probs: As for `search_weights`.
+        labels: The true class of each sample.
+        steps: Grid points per unit of weight.
+
+    Returns:
+        The weights of each mixture in pieces of 1/steps, modalities in the fixed order; and how
+        many samples each mixture gets right.
+
+    Raises:
+        ValueError: There is no modality, or no sample.
+    """
+    if not probs or len(labels) == 0:
+        raise ValueError("weights can't be searched without a modality and a sample")
+    stacked = np.stack([probs[m] for m in MODALITIES if m in probs])
+    grid = list_weights(len(stacked), steps)
+    mixed = np.tensordot(grid / steps, stacked, axes=1)
+    return grid, (mixed.argmax(axis=2) == labels).sum(axis=1)
 
 
 def list_weights(n_modalities: int, steps: int) -> Int[np.ndarray, "mixtures modalities"]:

@@ -1,0 +1,1 @@
+"""Using trained models: what they looked at."""

@@ -1,0 +1,308 @@
+"""Heat maps: where in each modality's picture a model found its answer.
+
+Source:
+    Naseem et al. 2024, Fig. 13, shows class activation maps. Which kind, and of which layer, is not
+    said; Grad-CAM (Selvaraju et al. 2017) on the last convolutional map is what most people do.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from ferfusion.data.loading import normalise
+from ferfusion.errors import ConfigError, unknown_name
+from ferfusion.modality import Modality
+from ferfusion.models.borrowing import borrow
+from ferfusion.models.checkpoint import Checkpoint
+from ferfusion.models.late_fusion import LateFusionModel
+
+METHODS = ("gradcam", "hirescam", "occlusion")
+LEAST_CELLS = 4
+"""A layer's map with fewer cells a side says too little about where."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMaps:
+    """Where a model found its answers about some samples.
+
+    Attributes:
+        method: One of `METHODS`.
+        maps: Per modality, at the pictures' size, from 0 to 1. The modalities of a sample share one
+            scale: 1 is the strongest place in any of them, and a modality that said nothing for
+            the class, or that the model doesn't run, is 0 all over.
+        layers: Per modality, the layer in the trunk and its cells, for people. Without those that
+            are not run, and empty for `occlusion`, which looks at no layer.
+        explained: Index of the class that is explained.
+        probs: What the model said.
+    """
+
+    method: str
+    maps: Mapping[Modality, Float[np.ndarray, "samples size size"]]
+    layers: Mapping[Modality, str]
+    explained: Int[np.ndarray, " samples"]
+    probs: Float[np.ndarray, "samples classes"]
+
+
+def explain_samples(
+    checkpoint: Checkpoint,
+    pictures: Mapping[Modality, UInt8[np.ndarray, "samples size size 3"]],
+    *,
+    classes: Int[np.ndarray, " samples"] | None = None,
+    method: str = "gradcam",
+    device: torch.device | None = None,
+    batch_size: int = 16,
+) -> HeatMaps:
+    """Finds where a model sees what speaks for a class; the model is left as it was found.
+
+    What is explained is the class's logit. Late fusion shows its models' own maps, each as strong
+    as the model's share of the mixed probability of the class.
+
+    Args:
+        checkpoint: A single model, early fusion or late fusion.
+        pictures: At the size of the checkpoint's preprocessing; modalities the model doesn't take
+            are not looked at.
+        classes: Which class to explain, per sample; None is the model's own answer.
+        method: `gradcam` weighs the channels of the trunk's last convolutional map by their mean
+            gradients; `hirescam` weighs each place by its own gradient; `occlusion` greys out
+            a window of the picture and sees how much the class loses. It is slow (49 runs
+            a modality), and needs no convolutions.
+        device: Where to run; None is the CPU.
+        batch_size: Samples at once.
+
+    Raises:
+        ConfigError: The method is unknown, captum isn't installed, or the trunk has no
+            convolutional map.
+        ValueError: Pictures are missing or of another size.
+
+    Source:
+        Selvaraju et al. 2017, Grad-CAM; Draelos and Carin 2020, HiResCAM; Zeiler and Fergus 2014,
+        occlusion. All as in captum.
+    """
+    if method not in METHODS:
+        raise ConfigError(unknown_name("method for heat maps", method, METHODS))
+    attr = _import_captum()
+    _check_pictures(checkpoint, pictures)
+    modalities = checkpoint.blueprint.modalities
+    count = len(pictures[modalities[0]])
+    device = device or torch.device("cpu")
+    maps = {m: np.zeros(pictures[m].shape[:3], np.float32) for m in modalities}
+    probs = np.zeros((count, len(checkpoint.blueprint.labels)))
+    explained = np.zeros(count, np.int64) if classes is None else classes.astype(np.int64)
+    layers: dict[Modality, MapLayer] = {}
+    with borrow(checkpoint.model, device) as model, torch.inference_mode(mode=False):
+        for start in range(0, count, batch_size):
+            rows = slice(start, start + batch_size)
+            arrays = {m: torch.from_numpy(np.array(pictures[m][rows])) for m in modalities}
+            ready = normalise(arrays, checkpoint.preprocessing, device)
+            with torch.no_grad():
+                probs[rows] = model(ready).double().softmax(dim=1).cpu().numpy()
+            if classes is None:
+                explained[rows] = probs[rows].argmax(axis=1)
+            target = torch.from_numpy(explained[rows]).to(device)
+            if isinstance(model, LateFusionModel):
+                heat = _explain_late(attr, model, ready, target, method, layers)
+            else:
+                heat = _explain_network(attr, model, ready, target, method, layers)
+            for modality, found in heat.items():
+                maps[modality][rows] = found.cpu().numpy()
+    names = {m: f"{layer.name} ({layer.cells} x {layer.cells})" for m, layer in layers.items()}
+    return HeatMaps(method, _scale(maps), names, explained, probs)
+
+
+@dataclass(frozen=True, eq=False)
+class MapLayer:
+    """A layer whose result is a map of the picture: its name in the trunk, its cells a side."""
+
+    name: str
+    module: nn.Module
+    cells: int
+
+
+def find_map_layer(trunk: nn.Module, picture: Float[Tensor, "1 3 size size"]) -> MapLayer:
+    """Finds the last convolutional map that everything in a trunk passes through.
+
+    The trunk is run once, and its layers are looked at in their order: its children, and theirs
+    where they are a plain sequence, so that no branch is taken for the whole. Of those that hold
+    a convolution and give a map of at least 4 x 4 cells (at 224 pixels 7 x 7 is usual, at 64 pixels
+    2 x 2, which says nothing about where) the last is taken, with the norm and activation that
+    follow.
+
+    Args:
+        trunk: In evaluation mode.
+        picture: As the trunk takes it.
+
+    Raises:
+        ConfigError: There is none, as in transformers, or the picture is too small for one.
+    """
+    names = {module: name for name, module in trunk.named_modules()}
+    seen: list[tuple[nn.Module, tuple[int, ...]]] = []
+
+    def note(module: nn.Module, _: Any, result: Any) -> None:
+        seen.append((module, tuple(result.shape) if isinstance(result, Tensor) else ()))
+
+    hooks = [module.register_forward_hook(note) for module in _follow_chain(trunk)]
+    try:
+        with torch.no_grad():
+            trunk(picture)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found: tuple[nn.Module, tuple[int, ...]] | None = None
+    is_next = False  # whether everything since `found` has kept its shape
+    for module, shape in seen:
+        is_map = len(shape) == 4 and shape[2] == shape[3] >= LEAST_CELLS
+        has_convolution = any(isinstance(part, nn.Conv2d) for part in module.modules())
+        is_next = (is_map and has_convolution) or (
+            is_next and found is not None and shape == found[1]
+        )
+        if is_next:
+            found = (module, shape)
+    if found is None:
+        raise ConfigError(
+            f"The trunk {type(trunk).__name__} has no convolutional map of at least "
+            f"{LEAST_CELLS} x {LEAST_CELLS} cells for pictures of {picture.shape[-1]} pixels. "
+            "Choose the method occlusion, which works with every model."
+        )
+    return MapLayer(names[found[0]], found[0], found[1][-1])
+
+
+def _follow_chain(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        if isinstance(child, (nn.Sequential, nn.ModuleList)):
+            yield from _follow_chain(child)
+        else:
+            yield child
+
+
+def _import_captum() -> ModuleType:
+    try:
+        import captum.attr
+    except ImportError as error:
+        raise ConfigError(
+            "Heat maps need captum, which is not installed. Install it with: "
+            'pip install "ferfusion[explain]"'
+        ) from error
+    return captum.attr
+
+
+def _check_pictures(
+    checkpoint: Checkpoint, pictures: Mapping[Modality, UInt8[np.ndarray, "samples size size 3"]]
+) -> None:
+    size_px = checkpoint.preprocessing.size_px
+    modalities = checkpoint.blueprint.modalities
+    missing = [m for m in modalities if m not in pictures]
+    if missing:
+        raise ValueError(f"the model takes {', '.join(modalities)}; missing: {', '.join(missing)}")
+    shapes = {pictures[m].shape for m in modalities}
+    if len(shapes) != 1 or shapes.pop()[1:] != (size_px, size_px, 3):
+        raise ValueError(f"pictures must be aligned and of {size_px} pixels, as the model's are")
+
+
+def _explain_network(
+    attr: ModuleType,
+    model: nn.Module,
+    pictures: Mapping[Modality, Float[Tensor, "batch 3 size size"]],
+    target: Int[Tensor, " batch"],
+    method: str,
+    layers: dict[Modality, MapLayer],
+) -> dict[Modality, Float[Tensor, "batch size size"]]:
+    """Gives the heat of each modality in a single model or early fusion; notes the layers."""
+    heat: dict[Modality, Tensor] = {}
+    for modality in pictures:
+        if method == "occlusion":
+            heat[modality] = _occlude(attr, model, pictures, modality, target)
+            continue
+        if modality not in layers:
+            trunk = model.get_submodule(f"trunks.{modality}")
+            layers[modality] = find_map_layer(trunk, pictures[modality][:1])
+        heat[modality] = _weigh(attr, model, pictures, layers[modality].module, target, method)
+    return heat
+
+
+def _explain_late(
+    attr: ModuleType,
+    model: LateFusionModel,
+    pictures: Mapping[Modality, Float[Tensor, "batch 3 size size"]],
+    target: Int[Tensor, " batch"],
+    method: str,
+    layers: dict[Modality, MapLayer],
+) -> dict[Modality, Float[Tensor, "batch size size"]]:
+    """Gives each model's own map, as strong as its share of the mixed probability.
+
+    Not by gradients through the mixture: those of a model vanish where it is sure, so the surest
+    would look as if it had said nothing.
+    """
+    heat: dict[Modality, Tensor] = {}
+    for modality, weight in model.weights.items():
+        if weight == 0:
+            continue
+        single, own = model.singles[str(modality)], {modality: pictures[modality]}
+        with torch.no_grad():
+            probs = single(own).softmax(dim=1)
+        share = weight * probs.gather(1, target[:, None]).flatten()
+        found = _explain_network(attr, single, own, target, method, layers)[modality]
+        highest = found.amax(dim=(1, 2))
+        factor = share / torch.where(highest > 0, highest, 1)
+        heat[modality] = found * factor[:, None, None]
+    return heat
+
+
+def _weigh(
+    attr: ModuleType,
+    model: nn.Module,
+    pictures: Mapping[Modality, Float[Tensor, "batch 3 size size"]],
+    layer: nn.Module,
+    target: Int[Tensor, " batch"],
+    method: str,
+) -> Float[Tensor, "batch size size"]:
+    def forward(*tensors: Tensor) -> Tensor:
+        return model(dict(zip(pictures, tensors, strict=True)))
+
+    # Copies that need gradients: then the layer has one even if all weights are frozen.
+    inputs = tuple(tensor.clone().requires_grad_() for tensor in pictures.values())
+    if method == "gradcam":
+        cells = attr.LayerGradCam(forward, layer).attribute(inputs, target)
+    else:
+        weighed = attr.LayerGradientXActivation(forward, layer).attribute(inputs, target)
+        cells = weighed.sum(dim=1, keepdim=True)
+    size = tuple(inputs[0].shape[-2:])
+    spread = attr.LayerAttribution.interpolate(cells.detach().relu(), size, "bilinear")
+    return spread.squeeze(1)
+
+
+def _occlude(
+    attr: ModuleType,
+    model: nn.Module,
+    pictures: Mapping[Modality, Float[Tensor, "batch 3 size size"]],
+    modality: Modality,
+    target: Int[Tensor, " batch"],
+) -> Float[Tensor, "batch size size"]:
+    def forward(tensor: Tensor) -> Tensor:
+        return model({**pictures, modality: tensor})
+
+    size_px = pictures[modality].shape[-1]
+    # A window of a quarter of the picture in steps of half a window; 0 is the mean colour.
+    window, step = max(1, size_px // 4), max(1, size_px // 8)
+    with torch.no_grad():
+        loss = attr.Occlusion(forward).attribute(
+            pictures[modality],
+            sliding_window_shapes=(3, window, window),
+            strides=(3, step, step),
+            baselines=0,
+            target=target,
+        )
+    return loss.mean(dim=1).relu()
+
+
+def _scale(
+    maps: Mapping[Modality, Float[np.ndarray, "samples size size"]],
+) -> dict[Modality, Float[np.ndarray, "samples size size"]]:
+    highest = np.max([heat.max(axis=(1, 2), initial=0) for heat in maps.values()], axis=0)
+    divisor = np.where(highest > 0, highest, 1)[:, None, None]
+    return {m: (heat / divisor).astype(np.float32) for m, heat in maps.items()}

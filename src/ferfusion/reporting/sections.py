@@ -1,0 +1,253 @@
+"""What stands in the sections of a page, as plain data that a template only has to write down."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ferfusion.evaluation.resolution import Resolution, resolve_test_set
+from ferfusion.evaluation.statistics import Interval, bootstrap_by_subject
+from ferfusion.expression import VIRI
+from ferfusion.reporting.comparisons import FUSION, QUIRK, Comparison, compare_pair
+from ferfusion.reporting.summary import RunReport, StudySummary, VariantFacts
+from ferfusion.reporting.tables import (
+    RESAMPLING_SEED,
+    ResultRow,
+    find_best_single,
+    group_by_model,
+)
+
+# Test images of VIRI in the paper: 18 of each class.
+_N_PAPER = 90
+# More test splits than this are told by their range.
+_MOST_SPLITS_TOLD = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The models that one variant of a study trained.
+
+    Attributes:
+        name: Of the variant; empty where there is one.
+        anchor: What links to it.
+        rows: With titles that don't repeat the name.
+        runs: Key of a model -> one run for each seed, folds pooled.
+        chosen: The networks that validation prefers: single, early and late, as far as there are.
+        recipe: How they were trained; in later tables only what differs from the first.
+    """
+
+    name: str
+    anchor: str
+    rows: tuple[ResultRow, ...]
+    runs: Mapping[str, Sequence[RunReport]]
+    chosen: tuple[ResultRow, ...]
+    recipe: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ComparisonLine:
+    """A comparison, with titles as short as its block allows and the interval of its points."""
+
+    title: str
+    against: str
+    comparison: Comparison
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Question:
+    """The comparisons that answer one question.
+
+    Attributes:
+        text: The question.
+        blocks: Name of a table -> its comparisons; "" for those between tables.
+    """
+
+    text: str
+    blocks: Mapping[str, Sequence[ComparisonLine]]
+
+
+@dataclass(frozen=True)
+class AblationCell:
+    """A model with one quirk: its row, and how it differs from the model without."""
+
+    row: ResultRow
+    line: ComparisonLine | None
+
+
+def make_tables(
+    rows: Sequence[ResultRow], runs: Sequence[RunReport], variants: Sequence[VariantFacts]
+) -> tuple[Table, ...]:
+    """Gathers the models of each variant, in the order of the study.
+
+    Args:
+        rows: Every row, with full titles.
+        runs: Of these rows, folds pooled.
+        variants: How the tables were trained.
+    """
+    by_variant: dict[str, list[ResultRow]] = {}
+    for row in rows:
+        short = replace(row, how=row.how.removesuffix(f", {row.variant}"))
+        by_variant.setdefault(row.variant, []).append(short)
+    by_model = group_by_model(runs)
+    facts = {variant.name: variant for variant in variants}
+    first = facts.get(next(iter(by_variant)), VariantFacts("", {})).recipe
+    tables: list[Table] = []
+    for place, (name, own_rows) in enumerate(by_variant.items()):
+        own = facts[name].recipe if name in facts else {}
+        told = own if place == 0 else {k: v for k, v in own.items() if first.get(k) != v}
+        tables.append(
+            Table(
+                name=name,
+                anchor=f"table-{place + 1}",
+                rows=tuple(own_rows),
+                runs={row.model: by_model[row.model] for row in own_rows},
+                chosen=choose_models(own_rows),
+                recipe=told,
+            )
+        )
+    return tuple(tables)
+
+
+def choose_models(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
+    """Picks the networks that validation prefers: a single, an early and a late one.
+
+    Where there is no network, the model that validation prefers.
+    """
+    chosen = [find_best_single(rows)]
+    for fusion in ("early", "late"):
+        fused = [row for row in rows if row.fusion == fusion and row.method == "network"]
+        chosen.append(max(fused, key=lambda row: row.val_accuracy, default=None))
+    found = tuple(row for row in chosen if row is not None)
+    return found or (max(rows, key=lambda row: row.val_accuracy),)
+
+
+def find_fused(rows: Sequence[ResultRow]) -> ResultRow | None:
+    """Finds the fused network that validation prefers; the first among equals."""
+    fused = [row for row in rows if row.fusion != "single" and row.method == "network"]
+    return max(fused, key=lambda row: row.val_accuracy, default=None)
+
+
+def make_overview(tables: Sequence[Table]) -> dict[str, dict[str, ResultRow]]:
+    """Gives model -> name of table -> its row, for models that stand in several tables."""
+    found: dict[str, dict[str, ResultRow]] = {}
+    for table in tables:
+        for row in table.rows:
+            found.setdefault(row.title, {})[table.name] = row
+    return {title: cells for title, cells in found.items() if len(cells) > 1}
+
+
+def group_comparisons(
+    rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
+) -> tuple[Question, ...]:
+    """Sorts comparisons by question and table, in the order in which they first occur.
+
+    Args:
+        rows: Every row of the study, with full titles.
+        comparisons: As `compare_models` gives them.
+    """
+    by_title = {row.title: row for row in rows}
+    questions: dict[str, dict[str, list[ComparisonLine]]] = {}
+    for comparison in comparisons:
+        first, second = by_title[comparison.title], by_title[comparison.against]
+        is_inside = first.variant == second.variant
+        name = first.variant if is_inside else ""
+        blocks = questions.setdefault(comparison.question, {})
+        blocks.setdefault(name, []).append(_make_line(comparison, name))
+    return tuple(Question(text, blocks) for text, blocks in questions.items())
+
+
+def _make_line(comparison: Comparison, name: str) -> ComparisonLine:
+    def shorten(title: str) -> str:
+        short = title.removesuffix(f", {name}") if name else title
+        return short.removesuffix(", single")
+
+    paired = comparison.paired
+    return ComparisonLine(
+        shorten(comparison.title),
+        shorten(comparison.against),
+        comparison,
+        bootstrap_by_subject(
+            paired.first.astype(float) - paired.second, paired.groups, RESAMPLING_SEED
+        ),
+    )
+
+
+def make_ablation(
+    tables: Sequence[Table], rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
+) -> dict[str, dict[str, AblationCell]]:
+    """Gives model -> name of table -> cell, where a study measures quirks; else nothing."""
+    lines = {c.title: _make_line(c, "") for c in comparisons if c.question == QUIRK}
+    if not lines:
+        return {}
+    full_title = {row.model: row.title for row in rows}
+    found: dict[str, dict[str, AblationCell]] = {row.title: {} for row in tables[0].rows}
+    for table in tables:
+        for row in table.rows:
+            cell = AblationCell(row, lines.get(full_title[row.model]))
+            found.setdefault(row.title, {})[table.name] = cell
+    return found
+
+
+def resolve_pair(
+    runs: Sequence[RunReport], first: ResultRow, second: ResultRow
+) -> Resolution | None:
+    """Says what the test samples of the first common seed can tell of two models.
+
+    One seed only, because more seeds are no more faces.
+
+    Args:
+        runs: With folds pooled.
+        first: One model.
+        second: The other one.
+    """
+    by_model = group_by_model(runs)
+    a = {run.record.seed: run.predictions for run in by_model[first.model]}
+    b = {run.record.seed: run.predictions for run in by_model[second.model]}
+    for seed in sorted(a.keys() & b.keys()):
+        paired = compare_pair({seed: a[seed]}, {seed: b[seed]})
+        if paired is not None:
+            return resolve_test_set(paired.first, paired.second, paired.groups)
+    return None
+
+
+def list_late(
+    study: StudySummary, rows: Sequence[ResultRow]
+) -> tuple[tuple[ResultRow, tuple[RunReport, ...]], ...]:
+    """Lists the runs, of every seed and fold, that tell how a late fusion was weighted."""
+    by_model = group_by_model(study.runs)
+    found = [(row, tuple(run for run in by_model[row.model] if run.late)) for row in rows]
+    return tuple((row, runs) for row, runs in found if runs)
+
+
+def tell_splits(row: ResultRow) -> str:
+    """Writes the accuracy on each test split: counts of seeds, rates of folds."""
+    if len(row.points) == len(row.seeds):
+        return row.each_seed
+    if len(row.points) <= _MOST_SPLITS_TOLD:
+        return ", ".join(f"{100 * rate:.0f}" for rate in row.points) + " %"
+    low, high = 100 * min(row.points), 100 * max(row.points)
+    return f"{low:.0f} to {high:.0f} % in {len(row.points)}"
+
+
+def tell_paper(rate: float | None, classes: Sequence[str]) -> str:
+    """Writes the paper's number, with its count where it is one of VIRI's 90 test images.
+
+    >>> tell_paper(0.8111, VIRI), tell_paper(0.7119, VIRI), tell_paper(None, VIRI)
+    ('73/90 = 81.1 %', '71.2 %', '')
+    """
+    if rate is None:
+        return ""
+    correct = round(rate * _N_PAPER)
+    # The paper rounds to two digits, and cuts off once.
+    is_count = tuple(classes) == VIRI and abs(100 * (correct / _N_PAPER - rate)) < 0.01
+    return f"{correct}/{_N_PAPER} = {100 * rate:.1f} %" if is_count else f"{100 * rate:.1f} %"
+
+
+def find_main(rows: Sequence[ResultRow]) -> tuple[ResultRow, ResultRow] | None:
+    """Gives the pair of the headline: the fused and the single network that validation prefers."""
+    fused, best = find_fused(rows), find_best_single(rows)
+    return None if fused is None or best is None else (fused, best)
+
+
+def list_fusion(comparisons: Sequence[Comparison], best: ResultRow) -> list[Comparison]:
+    """Lists the fused networks that are held against this single one."""
+    return [c for c in comparisons if c.question == FUSION and c.against == best.title]
