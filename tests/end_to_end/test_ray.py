@@ -122,7 +122,7 @@ def test_all_is_done_although_a_node_dies_in_the_middle(cluster: Cluster, tmp_pa
     numbers = range(6)
     squares = [Task(str(n), (), partial(square, tmp_path, n, doomed)) for n in numbers]
     total = Task("total", tuple(str(n) for n in numbers), partial(add_up, tmp_path, numbers))
-    with pytest.raises(ConfigError, match="No node of the Ray cluster has 2 cores"):
+    with pytest.raises(ConfigError, match="No node of the Ray cluster has CPU: 2"):
         run_on_ray(squares, cluster.address, listen, cpus=2)
     assert not told
     assert run_on_ray([total, *squares], cluster.address, listen) == ()

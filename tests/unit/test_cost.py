@@ -51,6 +51,14 @@ def test_a_tiny_net_costs_what_pencil_and_paper_say() -> None:
     assert 0 < faster <= cost.latency_ms <= slower
 
 
+def test_views_of_weights_and_pictures_are_no_memory() -> None:
+    model = SingleModel(V, nn.Flatten(), nn.Linear(3 * 8 * 8, 500))
+    cost = measure_cost(model, (V,), 8, CPU, repeats=1)
+    # The picture comes as channels-last, so flattening it copies it.
+    wanted = 4 * (192 * 500 + 500) + 2 * 4 * 192 + 4 * 500
+    assert cost.memory_mb * 1e6 == pytest.approx(wanted)
+
+
 def test_fusions_cost_what_they_run() -> None:
     def measure(model: nn.Module) -> ModelCost:
         return measure_cost(model, MODALITIES, 16, CPU, repeats=1)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -89,6 +90,14 @@ def die(number: int, tell: Tell) -> None:
     tell("last words")
     os.kill(os.getpid(), number)
     time.sleep(PATIENCE_S)
+
+
+def die_afterwards(tell: Tell) -> None:
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+
+def rest(tell: Tell) -> None:
+    time.sleep(0.8)
 
 
 def leave(tell: Tell) -> None:
@@ -237,6 +246,15 @@ def test_a_worker_that_dies_fails_only_its_task(tmp_path: Path) -> None:
     assert all(isinstance(log.told[f"good {i}"][0], int) for i in range(4))
 
 
+def test_an_idle_worker_that_dies_fails_nothing() -> None:
+    tasks = [
+        Task("short", (), die_afterwards),
+        Task("long", (), rest),
+        *(Task(f"good {i}", ("long",), say_pid) for i in range(4)),
+    ]
+    assert run_two(tasks, Log()) == ()
+
+
 def test_workers_work_at_the_same_time_and_do_many_tasks(tmp_path: Path) -> None:
     log = Log()
     one, two = tmp_path / "one", tmp_path / "two"
@@ -285,11 +303,12 @@ def test_a_task_survives_two_broken_starts_of_a_worker(
             run_two([Task("a", (), say_pid)], log)
 
 
-def test_a_listener_that_fails_ends_the_workers() -> None:
+@pytest.mark.parametrize("error", [LookupError, BrokenPipeError])
+def test_a_listener_that_fails_ends_the_workers(error: type[Exception]) -> None:
     def refuse(name: str, event: Any) -> None:
-        raise LookupError(name)
+        raise error(name)
 
-    with pytest.raises(LookupError):
+    with pytest.raises(error):
         run_two([Task("a", (), say_pid), Task("b", (), partial(die, 0))], refuse)
     assert not multiprocessing.active_children()
 

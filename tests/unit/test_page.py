@@ -7,22 +7,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ferfusion.evaluation.calibration import apply_temperature
 from ferfusion.evaluation.predictions import Predictions
 from ferfusion.evaluation.statistics import PairedTest
 from ferfusion.expression import VIRI
 from ferfusion.modality import Modality
-from ferfusion.reporting.page import make_confusion_tables, write_headline, write_report
+from ferfusion.reporting.comparisons import FUSION, QUIRK, Comparison, compare_models
+from ferfusion.reporting.headline import write_headline
+from ferfusion.reporting.page import make_confusion_tables, write_report
 from ferfusion.reporting.record import Fusion, make_record
+from ferfusion.reporting.sections import make_tables
 from ferfusion.reporting.summary import (
+    Cost,
     DataFacts,
     Epoch,
+    LateChoice,
     RunReport,
     Skipped,
     SplitFacts,
     StageHistory,
     StudySummary,
+    VariantFacts,
 )
-from ferfusion.reporting.tables import compare_models, make_rows
+from ferfusion.reporting.tables import make_rows, pool_folds
+from ferfusion.training.weight_search import list_weights
 
 V, I, M = Modality.VISIBLE, Modality.INFRARED, Modality.MSX  # noqa: E741
 MODELS: list[tuple[str, tuple[Modality, ...], Fusion, int | None, float, float | None]] = [
@@ -40,6 +48,8 @@ MODELS: list[tuple[str, tuple[Modality, ...], Fusion, int | None, float, float |
     ("late-visible-infrared-msx", (V, I, M), "late", None, 0.88, 0.8444),
 ]
 N_TEST, N_VAL = 90, 83
+FEW = (0, 2, 6, 9)
+"""Of each kind one, for tests that need no more."""
 
 
 def make_predictions(accuracy: float, seed: int, luck: np.random.Generator) -> Predictions:
@@ -76,13 +86,34 @@ def make_stage(name: str, accuracy: float, luck: np.random.Generator) -> StageHi
     return StageHistory(name, epochs, max(epochs, key=lambda e: e.val_accuracy).epoch)
 
 
-def make_run(index: int, seed: int) -> RunReport:
+def make_choice(modalities: tuple[Modality, ...], luck: np.random.Generator) -> LateChoice:
+    grid = list_weights(len(modalities), 10)
+    correct = luck.integers(60, 70, len(grid))
+    return LateChoice(tuple(map(str, modalities)), grid / 10, correct, int(correct.argmax()), N_VAL)
+
+
+def make_run(
+    index: int,
+    seed: int,
+    *,
+    variant: str = "",
+    fold: int | None = None,
+    gain: float = 0.0,
+    n_epochs: int = 18,
+) -> RunReport:
     model, modalities, fusion, steps, accuracy, paper = MODELS[index]
-    luck = np.random.default_rng([seed, index])
-    predictions = make_predictions(accuracy, seed, luck)
+    luck = np.random.default_rng([seed, index, fold or 0])
+    predictions = make_predictions(accuracy + gain, seed if fold is None else 7 * seed + fold, luck)
+    if fold is not None:
+        predictions = dataclasses.replace(
+            predictions,
+            sample_ids=tuple(f"{fold}-{i}" for i in predictions.sample_ids),
+            subjects=tuple(f"{fold}-{s}" for s in predictions.subjects),
+        )
     names = {"single": [str(modalities[0])], "early": ["fusion"], "late": []}[fusion]
     if steps == 3:
         names = [*map(str, modalities), *names]
+    temperature = 1.2 + 0.1 * (fold or 0)
     return RunReport(
         record=make_record(
             predictions,
@@ -96,18 +127,21 @@ def make_run(index: int, seed: int) -> RunReport:
             parameters=11_309_125 * len(modalities),
             seconds=140.0 * len(modalities) * (steps or 1),
             paper_accuracy=paper,
+            variant=variant,
+            fold=fold,
         ),
         predictions=predictions,
+        calibrated=apply_temperature(predictions.probs, temperature),
+        temperatures=(temperature,),
         stages=tuple(make_stage(name, accuracy, luck) for name in names),
-        val_correct=round(accuracy * N_VAL) + seed,
+        val_correct=round((accuracy + gain) * N_VAL) + seed,
         val_n=N_VAL,
-        late_weights=dict(zip(map(str, modalities), (0.5, 0.2, 0.3), strict=False))
-        if fusion == "late"
-        else None,
+        late=(make_choice(modalities, luck),) if fusion == "late" else (),
+        cost=Cost(45.2, 3.64, 12.3, 88.0, "2 CPU cores") if index != 1 else None,
     )
 
 
-def make_split(seed: int, shared: tuple[str, ...] = ()) -> SplitFacts:
+def make_split(seed: int, shared: tuple[str, ...] = (), fold: int | None = None) -> SplitFacts:
     return SplitFacts(
         kind="subject",
         seed=seed,
@@ -119,10 +153,20 @@ def make_split(seed: int, shared: tuple[str, ...] = ()) -> SplitFacts:
         },
         subjects={"train": 76, "val": 16, "test": 18},
         shared_subjects=shared,
+        fold=fold,
     )
 
 
-def make_study(seeds: tuple[int, ...] = (0, 1)) -> StudySummary:
+RECIPE = {
+    "first weights": "resnet18, ImageNet",
+    "optimiser": "AdamW, learning rate 0.001, weight decay 0.01",
+    "augmentation": "own set: flip, rotation, zoom, light",
+}
+
+
+def make_study(
+    seeds: tuple[int, ...] = (0, 1), models: tuple[int, ...] = tuple(range(len(MODELS)))
+) -> StudySummary:
     return StudySummary(
         title="Visible, infrared and MSX faces: the paper's comparison",
         data=DataFacts(
@@ -138,16 +182,35 @@ def make_study(seeds: tuple[int, ...] = (0, 1)) -> StudySummary:
             "about real infrared.",
         ),
         splits=tuple(make_split(seed) for seed in seeds),
-        runs=tuple(make_run(i, seed) for seed in seeds for i in range(len(MODELS))),
-        recipe={
-            "backbone": "resnet18, ImageNet weights",
-            "optimiser": "AdamW, learning rate 0.001, weight decay 0.01",
-            "schedule": "ReduceLROnPlateau, patience 3",
-            "epochs": "at most 40, batch 32",
-            "augmentation": "own set: flip, rotation, zoom, light",
-        },
+        runs=tuple(make_run(i, seed) for seed in seeds for i in models),
+        variants=(VariantFacts("", RECIPE),),
         versions={"ferfusion": "0.1.0, commit 3f2a9c1", "torch": "2.9.0", "machine": "2 CPU cores"},
         command="ferfusion study data/viri_standin --split subject --seed 0,1 --out study",
+        audited="1698 pictures of 566 samples were looked at.",
+    )
+
+
+def make_plan(
+    plan: str, gains: dict[str, float], models: tuple[int, ...], n_folds: int = 2
+) -> StudySummary:
+    """A study of several tables; `gains` says how much more each gets right."""
+    runs = [
+        dataclasses.replace(
+            run, record=dataclasses.replace(run.record, backbone=name if plan == "sound" else "a")
+        )
+        for name, gain in gains.items()
+        for fold in range(1, n_folds + 1)
+        for i in models
+        for run in [make_run(i, 0, variant=name, fold=fold, gain=gain)]
+    ]
+    return dataclasses.replace(
+        make_study((0,)),
+        plan=plan,
+        runs=tuple(runs),
+        splits=tuple(make_split(0, fold=fold + 1) for fold in range(n_folds)),
+        variants=tuple(
+            VariantFacts(name, {**RECIPE, "first weights": f"{name}, ImageNet"}) for name in gains
+        ),
     )
 
 
@@ -197,6 +260,23 @@ def render(study: StudySummary, tmp_path: Path) -> tuple[str, Reader]:
     return html, Reader(html)
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[StudySummary, str, Reader]]:
+    """Drawing takes seconds, so several tests read the same pages."""
+    studies = {
+        "plain": make_study((0,), FEW),
+        "backbones": make_plan("sound", {"resnet18": 0.0, "vgg16": -0.4, "ghost_net": 0.02}, FEW),
+        "quirks": make_plan(
+            "quirks", {"none": 0.0, "double_softmax": -0.5, "identical_flips": 0.0}, (0, 3)
+        ),
+    }
+    folder = tmp_path_factory.mktemp("pages")
+    return {name: (study, *render(study, folder)) for name, study in studies.items()}
+
+
+Pages = dict[str, tuple[StudySummary, str, Reader]]
+
+
 def test_the_page_of_a_whole_study(tmp_path: Path):
     study = make_study()
     html, page = render(study, tmp_path)
@@ -220,25 +300,35 @@ def test_the_page_of_a_whole_study(tmp_path: Path):
         assert said in page.text, said
     assert html.count('class="confusion"') == 12
     assert html.count("Learning curves of") == 9
+    assert html.count("Late fusion of") == 3
+    assert html.count("Reliability of") == 3
+    assert "It found no leak." in page.text
+    assert "73/90 = 81.1 %" in page.text
+    assert "not measured" in page.text
+    assert "<nav" not in html
     assert "more than one part of the split" not in page.text
-    assert "planned" not in page.text
+    assert "missing from this page" not in page.text
     assert len(html) < 1_500_000
 
 
 def test_the_same_study_gives_the_same_page(tmp_path: Path):
-    assert render(make_study((0,)), tmp_path)[0] == render(make_study((0,)), tmp_path)[0]
+    assert (
+        render(make_study((0,), (0, 9)), tmp_path)[0]
+        == (render(make_study((0,), (0, 9)), tmp_path)[0])
+    )
 
 
-def test_one_seed_shows_wilson_and_no_pooling(tmp_path: Path):
-    study = make_study((0,))
-    html, page = render(study, tmp_path)
+def test_one_seed_shows_wilson_and_no_pooling(pages: Pages):
+    _, html, page = pages["plain"]
     assert "Wilson's score interval" in page.text
     assert "each seed" not in page.text
     assert "late-visible" not in html
+    assert "What this test set can resolve" in page.text
+    assert re.search(r"one image 1\.1 points of accuracy", page.text)
 
 
 def test_people_in_two_parts_are_said_in_red(tmp_path: Path):
-    study = make_study((0,))
+    study = make_study((0,), (0,))
     shared = dataclasses.replace(
         study, splits=(make_split(0, shared=("person 003", "person 007 <b>")),)
     )
@@ -249,7 +339,7 @@ def test_people_in_two_parts_are_said_in_red(tmp_path: Path):
 
 
 def test_missing_models_are_said_and_nothing_is_invented(tmp_path: Path):
-    study = make_study((0,))
+    study = make_study((0,), (0,))
     runs = tuple(
         dataclasses.replace(
             run, stages=(), record=dataclasses.replace(run.record, paper_accuracy=None)
@@ -261,23 +351,27 @@ def test_missing_models_are_said_and_nothing_is_invented(tmp_path: Path):
         runs=runs,
         data=dataclasses.replace(study.data, note=None, subjects_from=None, n_subjects=0),
         splits=(),
-        skipped=(Skipped("infrared", 0, "The training was stopped."),),
+        audited=None,
+        skipped=(Skipped("infrared, seed 0", "The training was stopped."),),
     )
     html, page = render(bare, tmp_path)
     assert page.open == []
-    assert "1 planned model is missing" in page.text
+    assert "1 planned training is missing" in page.text
     assert "The training was stopped." in page.text
     assert "diamond" not in page.text
-    assert "Is one model better than another?" not in page.text
+    assert "Do the models differ?" not in page.text
+    assert "What this test set can resolve" not in page.text
     assert "How training went" not in page.text
     assert "nobody is named" in page.text
+    assert "not audited for leaks" in page.text
     assert "Learning curves of" not in html
     with pytest.raises(ValueError, match="nothing to report"):
         write_report(dataclasses.replace(study, runs=()), tmp_path / "none.html")
 
 
-def test_no_id_occurs_twice_with_different_meaning(tmp_path: Path):
-    html, _ = render(make_study((0,)), tmp_path)
+def test_no_id_occurs_twice_with_different_meaning(pages: Pages):
+    _, html, page = pages["plain"]
+    assert len([i for i in page.ids if i in ("results", "errors", "data")]) == 3
     meanings: dict[str, str] = {}
     for name, body in re.findall(
         r'<(?:path|clipPath) id="([^"]+)"(.*?)(?:/>|</clipPath>)', html, re.S
@@ -287,7 +381,7 @@ def test_no_id_occurs_twice_with_different_meaning(tmp_path: Path):
 
 def test_confusion_tables_add_up_the_seeds():
     runs = [make_run(0, 0), make_run(0, 1)]
-    (table,) = make_confusion_tables(runs)
+    (table,) = make_confusion_tables(make_tables(make_rows(runs), runs, ())[0])
     assert table.counts.sum() == 2 * N_TEST
     assert table.counts.trace() == sum(run.record.correct for run in runs)
     np.testing.assert_allclose(table.rates.sum(axis=1), 1)
@@ -305,7 +399,7 @@ def test_the_headline_says_what_the_test_supports():
         in said.finding
     )
     assert "adjusted p = 1.000" in said.support
-    assert "Of 2 fused models, none is shown to be better" in said.support
+    assert "Of 2 fused models, none is shown to differ" in said.support
 
     ahead = PairedTest(n=90, only_a=9, only_b=1, p_value=0.01)
     said = write_headline(
@@ -322,6 +416,7 @@ def test_the_headline_says_what_the_test_supports():
         rows, [dataclasses.replace(c, test=behind, adjusted_p=0.0001) for c in comparisons]
     )
     assert "Fusion is worse" in said.finding
+    assert "2 are shown to be worse" in said.support
     assert "adjusted p < 0.001" in said.support
     assert "no test compares them" in write_headline(rows, ()).support
 
@@ -334,3 +429,105 @@ def test_the_headline_of_half_a_study():
     said = write_headline(make_rows(fused), ())
     assert said.finding.startswith("visible + infrared (late) gets ")
     assert "No single model was trained" in said.support
+
+
+def test_a_leaking_split_is_said_in_red(tmp_path: Path):
+    study = dataclasses.replace(
+        make_study((0,), (0,)), leaks=("12 pairs of near twins lie across train and test.",)
+    )
+    html, page = render(study, tmp_path)
+    assert "The split leaks, and the study was told to run all the same." in page.text
+    assert "12 pairs of near twins" in page.text
+    assert html.count('<div class="box warning"') == 1
+    assert "It found leaks" in page.text
+
+
+def test_many_skipped_runs_are_folded_away(tmp_path: Path):
+    skipped = tuple(Skipped(f"vgg16, seed {i}", "Out of memory.") for i in range(9))
+    study = dataclasses.replace(make_study((0,), (0,)), skipped=skipped)
+    html, page = render(study, tmp_path)
+    assert "9 planned trainings are missing" in page.text
+    assert "<summary>Which and why</summary>" in html
+
+
+def test_several_backbones_in_folds(pages: Pages):
+    study, html, page = pages["backbones"]
+    assert page.open == []
+    assert page.fetched == []
+    targets = set(re.findall(r'href="#([^"]+)"', html[html.index("<nav") : html.index("</nav>")]))
+    assert {"results", "table-1", "table-2", "table-3", "comparisons", "data"} <= targets
+    assert targets <= set(page.ids)
+    for row in make_rows(study.runs):
+        assert row.proportion in page.text
+    for said in (
+        "right answers, all folds",
+        "Does the backbone matter?",
+        "This is the first of 3 tables, resnet18.",
+        "ghost_net: 4 models",
+        "first weights: vgg16, ImageNet",
+        "Every sample is in the test part of one fold",
+        "2 folds",
+    ):
+        assert said in page.text, said
+    assert "Split of seed" not in page.text
+    # Every table has its matrices, but only the first has the curves of all its models.
+    assert html.count('class="confusion"') == 12
+    assert html.count("Learning curves of") == 3 + 2 + 2
+    assert html.count("Reliability of") == 3
+
+
+def test_quirks_stand_in_one_table_before_all_else(pages: Pages):
+    study, html, page = pages["quirks"]
+    assert page.open == []
+    assert html.index('id="ablation"') < html.index('id="results"')
+    table = html[html.index('class="wide ablation"') :]
+    table = table[: table.index("</table>")]
+    assert '<b class="worse">lower</b>' in table
+    assert "higher" not in table
+    assert table.count("<small>p ") == 4
+    assert "can't fall below 0.905" in page.text
+    assert "What does the quirk change?" not in page.text
+    assert "without any of the paper's quirks" in page.text
+    differing = [c for c in compare_models(pool_folds(study.runs)) if c.question == QUIRK]
+    assert {c.verdict for c in differing} == {"worse", "no difference shown"}
+
+
+EXPLAINED = '"Better" and "worse" stand on this page only where'
+
+
+@pytest.mark.parametrize("name", ["plain", "backbones", "quirks"])
+def test_better_and_worse_stand_only_beside_a_test_that_supports_them(name: str, pages: Pages):
+    study, html, _ = pages[name]
+    word = re.compile(r"\b(better|worse)\b", re.IGNORECASE)
+    comparisons = compare_models(pool_folds(study.runs))
+    shown = [c for c in comparisons if c.adjusted_p < 0.05]
+    body = re.sub(r"<style>.*?</style>", "", html, flags=re.S)
+    n_in_rows = 0
+    for cells in re.findall(r"<tr>(.*?)</tr>", body, re.S):
+        text = re.sub(r"<[^>]+>", " ", cells)
+        if word.search(text):
+            n_in_rows += 1
+            adjusted = re.findall(r"< 0\.001|&lt; 0\.001|\b[01]\.\d{3}\b", text)[-1]
+            assert "0.001" in adjusted or float(adjusted) < 0.05, text
+    assert n_in_rows == sum(c.question != QUIRK for c in shown)
+    assert n_in_rows or name != "backbones"
+    outside = re.sub(r"<tr>.*?</tr>", "", body, flags=re.S)
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", outside)).replace(EXPLAINED, "")
+    headline = write_headline(
+        [r for r in make_rows(study.runs) if r.variant == study.variants[0].name], comparisons
+    )
+    supported = any(
+        c.question == FUSION and c.title.endswith(study.variants[0].name) for c in shown
+    )
+    found = word.findall(text)
+    assert len(found) == len(word.findall(headline.finding + headline.support))
+    assert supported or not found
+    # What people hear who can't see the figures.
+    assert not word.search(" ".join(re.findall(r'aria-label="([^"]*)"', html)))
+
+
+def test_an_untested_comparison_has_no_verdict():
+    runs = (make_run(0, 0), make_run(9, 0))
+    (comparison,) = compare_models(runs)
+    assert isinstance(comparison, Comparison)
+    assert dataclasses.replace(comparison, adjusted_p=0.05).verdict == "no difference shown"

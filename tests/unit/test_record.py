@@ -10,8 +10,8 @@ from ferfusion.modality import Modality
 from ferfusion.reporting.record import RunRecord, make_record, read_results, write_results
 
 COLUMNS = (
-    "model,modalities,fusion,steps,backbone,split,seed,n_test,correct,accuracy,ci_low,ci_high,"
-    "macro_precision,macro_recall,macro_f1,parameters,seconds,paper_accuracy"
+    "variant,model,modalities,fusion,steps,method,backbone,split,seed,fold,n_test,correct,"
+    "accuracy,ci_low,ci_high,macro_precision,macro_recall,macro_f1,parameters,seconds,paper_accuracy"
 )
 
 
@@ -36,6 +36,8 @@ def make(correct: int = 76, n: int = 90, **changes: object) -> RunRecord:
         parameters=22_618_250,
         seconds=81.25,
         paper_accuracy=79 / 90,
+        variant="resnet18",
+        fold=2,
     )
     return dataclasses.replace(record, **changes)
 
@@ -51,15 +53,40 @@ def test_a_record_scores_its_predictions():
 
 def test_reading_gives_what_was_written(tmp_path: Path):
     single = make(
-        model="msx", modalities="msx", fusion="single", steps=None, paper_accuracy=None, seed=0
+        variant="",
+        model="msx",
+        modalities="msx",
+        fusion="single",
+        steps=None,
+        paper_accuracy=None,
+        seed=0,
+        fold=None,
     )
     records = (make(), single)
     path = tmp_path / "study" / "results.csv"
     write_results(records, path)
     assert read_results(path) == records
     assert path.read_text().splitlines()[0] == COLUMNS
-    assert "early-3-visible-msx,visible+msx,early,3,resnet18,paper,7,90,76," in path.read_text()
-    assert ",single,,resnet18," in path.read_text()
+    assert (
+        "resnet18,early-3-visible-msx,visible+msx,early,3,network,resnet18,paper,7,2,90,76,"
+        in path.read_text()
+    )
+    assert "\n,msx,msx,single,,network,resnet18,paper,0,,90," in path.read_text()
+
+
+def test_a_model_is_named_among_tables_and_in_words():
+    record = make()
+    assert record.key == "resnet18/early-3-visible-msx"
+    assert dataclasses.replace(record, variant="").key == "early-3-visible-msx"
+    words = {
+        ("network", "single", None): "single",
+        ("network", "late", None): "late",
+        ("attention", "early", 3): "attention, early, 3-step",
+        ("alexnet-svm", "single", None): "alexnet-svm",
+        ("alexnet-svm", "early", None): "alexnet-svm, early",
+    }
+    for (method, fusion, steps), said in words.items():
+        assert make(method=method, fusion=fusion, steps=steps).how == said
 
 
 @pytest.mark.parametrize(
@@ -68,7 +95,8 @@ def test_reading_gives_what_was_written(tmp_path: Path):
         ("n_test,correct", "correct,n_test", "columns of"),
         (",early,", ",middle,", "Line 2 .* 'middle'"),
         (",90,76,", ",90,many,", "Line 2 .* 'many'"),
-        (",3,resnet18,", ",3,", "Line 2"),
+        (",3,network,", ",3,", "Line 2"),
+        (",7,2,", ",7,second,", "Line 2 .* 'second'"),
     ],
 )
 def test_a_bad_table_is_named_with_its_fault(tmp_path: Path, old: str, new: str, says: str):

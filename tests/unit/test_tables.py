@@ -3,18 +3,18 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ferfusion.evaluation.calibration import apply_temperature
 from ferfusion.evaluation.predictions import Predictions
-from ferfusion.evaluation.statistics import Interval, bootstrap_by_subject, holm, wilson
+from ferfusion.evaluation.statistics import Interval, bootstrap_by_subject, wilson
 from ferfusion.modality import parse_modalities
 from ferfusion.reporting.record import Fusion, make_record
 from ferfusion.reporting.summary import RunReport
 from ferfusion.reporting.tables import (
-    compare_models,
-    compare_pair,
+    estimate_share,
     find_best_single,
     format_proportion,
     make_rows,
-    render_comparisons_markdown,
+    pool_folds,
     render_results_markdown,
 )
 
@@ -44,8 +44,13 @@ def run(
     backbone: str = "resnet18",
     paper: float | None = None,
     subjects: bool = True,
+    variant: str = "",
+    method: str = "network",
+    fold: int | None = None,
+    shift: int = 0,
+    temperature: float = 1.0,
 ) -> RunReport:
-    predictions = predict(right, subjects=subjects)
+    predictions = predict(right, shift=shift, subjects=subjects)
     record = make_record(
         predictions,
         model=model,
@@ -58,8 +63,19 @@ def run(
         parameters=11_000_000,
         seconds=10.0,
         paper_accuracy=paper,
+        variant=variant,
+        method=method,
+        fold=fold,
     )
-    return RunReport(record, predictions, (), val_correct=val, val_n=50)
+    return RunReport(
+        record=record,
+        predictions=predictions,
+        calibrated=apply_temperature(predictions.probs, temperature),
+        temperatures=(temperature,),
+        stages=(),
+        val_correct=val,
+        val_n=50,
+    )
 
 
 def right(correct: int, n: int = 80) -> np.ndarray:
@@ -114,56 +130,68 @@ def test_the_best_single_model_is_chosen_on_validation_not_on_test():
     assert find_best_single(make_rows(study()[2:])) is None
 
 
-def test_every_fused_model_against_the_best_single_and_three_steps_against_one():
-    comparisons = compare_models(study())
-    assert [(c.title, c.against) for c in comparisons] == [
-        ("visible + infrared, early, 1-step", "visible"),
-        ("visible + infrared, early, 3-step", "visible"),
-        ("visible + infrared, late", "visible"),
-        ("visible + infrared, early, 3-step", "same, 1-step"),
+def test_a_baseline_is_never_the_best_single_model():
+    rows = make_rows([run("visible", right(40), val=10), *_baselines()])
+    best = find_best_single(rows)
+    assert best is not None
+    assert best.method == "network"
+
+
+def _baselines() -> tuple[RunReport, ...]:
+    return (run("svm-visible", right(70), val=45, method="alexnet-svm"),)
+
+
+def folds(model: str, counts: tuple[int, ...], seed: int = 0) -> list[RunReport]:
+    return [
+        run(model, right(k, 20), val=15, seed=seed, fold=f + 1, shift=20 * f, temperature=1 + f)
+        for f, k in enumerate(counts)
     ]
-    assert [c.verdict for c in comparisons] == ["no difference shown", "better", "worse", "better"]
-    assert tuple(c.adjusted_p for c in comparisons) == holm([c.test.p_value for c in comparisons])
-    assert comparisons[1].test.difference == pytest.approx(38 / 80)
 
 
-def test_steps_of_different_backbones_or_modalities_are_not_compared():
-    runs = [
-        run("one", right(40), val=30, fusion="early", steps=1, modalities="visible+msx"),
-        run("three", right(50), val=30, fusion="early", steps=3, modalities="visible+infrared"),
-        run(
-            "vgg",
-            right(50),
-            val=30,
-            fusion="early",
-            steps=3,
-            modalities="visible+msx",
-            backbone="vgg16",
-        ),
+def test_folds_of_a_seed_become_one_run_over_all_samples():
+    parts = folds("visible", (12, 15, 20))
+    (pooled,) = pool_folds(parts)
+    assert pooled.predictions.sample_ids == tuple(f"s{i}" for i in range(60))
+    assert (pooled.record.correct, pooled.record.n_test, pooled.record.fold) == (47, 60, None)
+    assert (pooled.fold_correct, pooled.fold_n) == ((12, 15, 20), (20, 20, 20))
+    assert pooled.temperatures == (1, 2, 3)
+    np.testing.assert_array_equal(
+        pooled.calibrated, np.concatenate([part.calibrated for part in parts])
+    )
+    assert (pooled.val_correct, pooled.val_n) == (45, 150)
+    assert pool_folds([pooled]) == (pooled,)
+
+
+def test_a_sample_in_two_folds_is_refused():
+    parts = folds("visible", (12, 15))
+    twice = dataclasses.replace(parts[1], predictions=parts[0].predictions)
+    with pytest.raises(ValueError, match="more than once"):
+        pool_folds([parts[0], twice])
+
+
+def test_every_fold_of_every_seed_is_a_point():
+    runs = [*folds("visible", (12, 15, 20)), *folds("visible", (10, 20, 20), seed=1)]
+    (row,) = make_rows(runs)
+    assert row.points == (0.6, 0.75, 1.0, 0.5, 1.0, 1.0)
+    assert row.each_seed == "47, 50 of 60"
+    assert row.proportion.startswith("97/120 = 80.8 % [")
+
+
+def test_titles_name_the_table_only_where_there_are_several():
+    one = [run("visible", right(40), val=30, variant="resnet18")]
+    assert make_rows(one)[0].title == "visible"
+    two = [*one, run("visible", right(40), val=30, variant="vgg16", backbone="vgg16")]
+    assert [row.title for row in make_rows(two)] == [
+        "visible, single, resnet18",
+        "visible, single, vgg16",
     ]
-    assert compare_models(runs) == ()
-    assert make_rows(runs)[2].title == "visible + MSX, early, 3-step, vgg16"
 
 
-def test_models_are_paired_by_sample_and_seed_never_by_position():
-    first = predict(right(10, 20))
-    later = predict(np.ones(20, dtype=bool), shift=15)
-    test = compare_pair({0: first, 1: first}, {0: later, 2: later})
-    assert test is not None
-    # s15 to s19 of seed 0, which the first model gets wrong.
-    assert (test.n, test.only_a, test.only_b) == (5, 0, 5)
-    assert compare_pair({0: first}, {1: first}) is None
-
-
-def test_only_people_who_differ_count_over_seeds():
-    a, b = {}, {}
-    for seed in range(3):
-        # One person, four samples, the same luck under every seed.
-        a[seed], b[seed] = predict(right(4, 40)), predict(right(0, 40))
-    test = compare_pair(a, b)
-    assert test is not None
-    assert (test.only_a, test.only_b) == (12, 0)
-    assert test.p_value == 1
+def test_a_share_is_never_surer_than_wilson_for_as_many_samples():
+    everything = np.ones(30, dtype=bool)
+    ids = [f"s{i % 10}" for i in range(30)]
+    groups = [("sample", i) for i in ids]
+    assert estimate_share(everything, groups, ids) == wilson(10, 10)
 
 
 def test_markdown_of_one_seed_and_several():
@@ -184,11 +212,3 @@ def test_markdown_of_one_seed_and_several():
     assert "| each seed |" in text.splitlines()[0]
     assert "40, 40 of 80" in text
     assert "paper" not in text
-
-
-def test_markdown_of_comparisons():
-    text = render_comparisons_markdown(compare_models(study()))
-    assert (
-        "| visible + infrared, early, 1-step | visible | 4 | 0 | +5.0 | 1.000 | 1.000 | no" in text
-    )
-    assert len(text.splitlines()) == 6

@@ -264,8 +264,7 @@ def _weigh(
     def forward(*tensors: Tensor) -> Tensor:
         return model(dict(zip(pictures, tensors, strict=True)))
 
-    # Copies that need gradients: then the layer has one even if all weights are frozen.
-    inputs = tuple(tensor.clone().requires_grad_() for tensor in pictures.values())
+    inputs = tuple(pictures.values())
     if method == "gradcam":
         cells = attr.LayerGradCam(forward, layer).attribute(inputs, target)
     else:

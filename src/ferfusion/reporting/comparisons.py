@@ -85,9 +85,10 @@ def compare_models(runs: Sequence[RunReport]) -> tuple[Comparison, ...]:
     """Makes every comparison that was planned before the results were seen, and no other.
 
     In each table: fused networks against the best single one, and 3-step against 1-step. Over the
-    tables: the network that validation prefers of each backbone against that of the first; each
-    baseline and each attention network against the network with the same inputs; each quirk
-    against the same model without it. "Best" and "prefers" always mean validation.
+    tables: the network that validation prefers of each backbone against the same network with the
+    first backbone; each baseline and each attention network against the network with the same
+    inputs; each quirk against the same model without it. "Best" and "prefers" always mean
+    validation.
 
     Answers are paired by seed and sample, folds pooled; whole subjects are permuted, over all
     seeds together, and the p-values are adjusted (Holm) for the number of comparisons.
@@ -138,7 +139,10 @@ def _list_pairs(rows: Sequence[ResultRow]) -> Iterator[tuple[ResultRow, ResultRo
                 if other is not None:
                     yield row, other, QUIRK
         else:
-            yield _prefer(of_variant), _prefer(networks[first]), BACKBONE
+            row = _prefer(of_variant)
+            other = same.get((first, row.inputs, row.fusion, row.steps))
+            if other is not None:
+                yield row, other, BACKBONE
     for row in rows:
         if row.method == "network":
             continue

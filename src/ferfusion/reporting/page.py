@@ -1,8 +1,8 @@
 """The report of a study: one HTML file that needs nothing else, read by people."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import jinja2
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from ferfusion.atomic import write_text
 from ferfusion.evaluation.breakdown import (
+    SubjectBreakdown,
     SubjectScore,
     WrongAnswer,
     break_down_subjects,
@@ -17,15 +18,14 @@ from ferfusion.evaluation.breakdown import (
 )
 from ferfusion.evaluation.statistics import Interval
 from ferfusion.reporting.breakdown_figures import draw_class_recall, draw_subjects
-from ferfusion.reporting.comparisons import QUIRK, Comparison, compare_models
+from ferfusion.reporting.comparisons import QUIRK, compare_models
 from ferfusion.reporting.figures import draw_accuracies, draw_learning_curves
 from ferfusion.reporting.fusion_surface import draw_fusion_surface
+from ferfusion.reporting.headline import write_headline
 from ferfusion.reporting.sections import (
     Table,
-    find_fused,
     find_main,
     group_comparisons,
-    list_fusion,
     list_late,
     make_ablation,
     make_overview,
@@ -34,10 +34,9 @@ from ferfusion.reporting.sections import (
     tell_paper,
     tell_splits,
 )
-from ferfusion.reporting.summary import RunReport, StudySummary
+from ferfusion.reporting.summary import StudySummary
 from ferfusion.reporting.tables import (
     ResultRow,
-    find_best_single,
     format_millions,
     format_p,
     format_percent,
@@ -82,7 +81,7 @@ def write_report(study: StudySummary, path: Path) -> None:
     first = tables[0]
     # With full titles, as comparisons have them.
     first_rows = [row for row in rows if row.variant == first.name]
-    main = find_main(first_rows)
+    main = find_main(first.rows)
     trust = {model: examine(table.runs[model]) for table in tables for model in table.runs}
     n_classes = len(study.runs[0].predictions.classes)
     splits = {(run.record.seed, run.record.fold) for run in study.runs}
@@ -137,54 +136,6 @@ def write_report(study: StudySummary, path: Path) -> None:
     write_text(path, html)
 
 
-@dataclass(frozen=True)
-class Headline:
-    """What was found, in one plain sentence, and what it rests on."""
-
-    finding: str
-    support: str
-
-
-def write_headline(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]) -> Headline:
-    """Says what was found, and no more than the tests support.
-
-    The fused network that is named is the one that validation prefers, like the single one that
-    it is held against.
-
-    Args:
-        rows: Of the first table, with the titles that comparisons use.
-        comparisons: Of the whole study.
-    """
-    best, fused = find_best_single(rows), find_fused(rows)
-    if fused is None or best is None:
-        alone = fused or best or rows[0]
-        others = "fused model" if fused is None else "single model"
-        return Headline(
-            f"{_describe(alone)} gets {_count(alone)}.",
-            f"It did best on validation. No {others} was trained to hold it against.",
-        )
-    of_n = "" if sum(best.n_test) == sum(fused.n_test) else f" of {sum(best.n_test)}"
-    numbers = (
-        f"{_describe(fused)} gets {_count(fused)}, {best.inputs} alone "
-        f"{sum(best.correct)}{of_n} ({format_percent(best.accuracy)})."
-    )
-    against_best = list_fusion(comparisons, best)
-    own = next((c for c in against_best if c.title == fused.title), None)
-    if own is None:
-        return Headline(numbers, "They were not tested on the same samples: no test compares them.")
-    if own.verdict == "no difference shown":
-        finding = "Fusion is not shown to differ from the single model that validation prefers"
-    else:
-        finding = f"Fusion is {own.verdict} than the single model that validation prefers"
-    support = (
-        "Both models were chosen on validation. Paired test on the same faces: "
-        f"{format_points(own.test.difference)} points, adjusted p {_p_equals(own)}."
-    )
-    if len(against_best) > 1:
-        support += f" Of {len(against_best)} fused models, {_count_verdicts(against_best)}."
-    return Headline(f"{finding}: {numbers}", support)
-
-
 def make_confusion_tables(table: Table) -> tuple[ConfusionTable, ...]:
     """Adds up the confusion matrices of each model's seeds and folds, in the table's order."""
     found: list[ConfusionTable] = []
@@ -225,12 +176,14 @@ class PeopleView:
     Attributes:
         row: The model.
         strip: A figure of everybody; None where fewer than two people are named.
+        told: The spread over people, in words.
         hardest: People with the lowest accuracy, with intervals.
         errors: Wrong answers, the surest first.
     """
 
     row: ResultRow
     strip: str | None
+    told: str
     hardest: tuple[tuple[SubjectScore, Interval], ...]
     errors: tuple[WrongAnswer, ...]
 
@@ -245,11 +198,23 @@ def _show_people(table: Table) -> list[PeopleView]:
             PeopleView(
                 row,
                 draw_subjects(row.title, people) if len(people.subjects) > 1 else None,
+                _tell_spread(people),
                 list_hardest_people(runs),
                 list_worst_errors(pooled, 15),
             )
         )
     return views
+
+
+def _tell_spread(people: SubjectBreakdown) -> str:
+    rates = [person.accuracy for person in people.subjects]
+    if not rates:
+        return ""
+    every = sum(rate == 1 for rate in rates)
+    return (
+        f"{len(rates)} people, from {100 * rates[0]:.0f} to {100 * rates[-1]:.0f} % right, median "
+        f"{100 * median(rates):.0f} %; {every} always right"
+    )
 
 
 def _draw_accuracies(table: Table, n_classes: int) -> str:
@@ -299,27 +264,3 @@ def _open_templates() -> jinja2.Environment:
         sentence_case=lambda text: text[:1].upper() + text[1:],
     )
     return environment
-
-
-def _count_verdicts(comparisons: Sequence[Comparison]) -> str:
-    """Says how many differ, and uses the words better and worse only of those."""
-    told = [
-        f"{n} {'is' if n == 1 else 'are'} shown to be {verdict} than that single model"
-        for verdict in ("better", "worse")
-        if (n := sum(c.verdict == verdict for c in comparisons))
-    ]
-    return " and ".join(told) or "none is shown to differ from that single model"
-
-
-def _describe(row: ResultRow) -> str:
-    return row.inputs if row.how == "single" else f"{row.inputs} ({row.how})"
-
-
-def _count(row: ResultRow) -> str:
-    correct, n = sum(row.correct), sum(row.n_test)
-    return f"{correct} of {n} test faces right ({format_percent(row.accuracy)})"
-
-
-def _p_equals(comparison: Comparison) -> str:
-    text = format_p(comparison.adjusted_p)
-    return text if text.startswith("<") else f"= {text}"

@@ -151,19 +151,21 @@ def group_comparisons(
         is_inside = first.variant == second.variant
         name = first.variant if is_inside else ""
         blocks = questions.setdefault(comparison.question, {})
-        blocks.setdefault(name, []).append(_make_line(comparison, name))
+        blocks.setdefault(name, []).append(_make_line(comparison, second, name))
     return tuple(Question(text, blocks) for text, blocks in questions.items())
 
 
-def _make_line(comparison: Comparison, name: str) -> ComparisonLine:
-    def shorten(title: str) -> str:
-        short = title.removesuffix(f", {name}") if name else title
-        return short.removesuffix(", single")
+def _make_line(comparison: Comparison, second: ResultRow, name: str) -> ComparisonLine:
+    def shorten(words: str) -> str:
+        return (words.removesuffix(f", {name}") if name else words).removesuffix(", single")
 
+    how = shorten(second.how)
+    is_same = f"{comparison.title},".startswith(f"{second.inputs},") and how != "single"
     paired = comparison.paired
     return ComparisonLine(
         shorten(comparison.title),
-        shorten(comparison.against),
+        # Inputs that both have needn't be said twice.
+        how if is_same else shorten(second.title),
         comparison,
         bootstrap_by_subject(
             paired.first.astype(float) - paired.second, paired.groups, RESAMPLING_SEED
@@ -175,7 +177,10 @@ def make_ablation(
     tables: Sequence[Table], rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
 ) -> dict[str, dict[str, AblationCell]]:
     """Gives model -> name of table -> cell, where a study measures quirks; else nothing."""
-    lines = {c.title: _make_line(c, "") for c in comparisons if c.question == QUIRK}
+    by_title = {row.title: row for row in rows}
+    lines = {
+        c.title: _make_line(c, by_title[c.against], "") for c in comparisons if c.question == QUIRK
+    }
     if not lines:
         return {}
     full_title = {row.model: row.title for row in rows}

@@ -262,7 +262,7 @@ def _answer(
 ) -> Estimate:
     curve = trace_coverage(probs, labels)
     order = np.argsort(-probs.max(axis=1), kind="stable")
-    rows = order[: max(1, round(coverage * len(labels)))].tolist()
+    rows: list[int] = order[: max(1, round(coverage * len(labels)))].tolist()
     right = probs[rows].argmax(axis=1) == labels[rows]
     interval = estimate_share(right, [groups[row] for row in rows], [ids[row] for row in rows])
     value = accuracy_at(curve, coverage)

@@ -147,11 +147,11 @@ def run_serial(tasks: Sequence[Task], on_event: OnEvent) -> tuple[Failure, ...]:
 
 
 # What a worker sends: a word and what belongs to it.
-_UP, _EVENT, _END = "up", "event", "end"
+_BEGIN, _EVENT, _END = "begin", "event", "end"
 
-# A worker that can't even start says nothing about its task. Memory may be short for a moment, but
-# after so many in a row it is no accident.
-_STARTS = 3
+# A worker that dies before it begins its task says nothing about the task, which another worker
+# gets. Memory may be short for a moment, but after so many in a row it is no accident.
+_BROKEN_STARTS = 3
 
 # What a worker has time for between being told to leave and being killed: removing half a file.
 _GRACE_S = 2.0
@@ -164,8 +164,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 class _Worker:
     process: SpawnProcess
     pipe: Connection
-    is_up: bool = False
     task: Task | None = None
+    has_begun: bool = False
 
 
 @dataclass
@@ -186,7 +186,7 @@ class _Crew:
                 break
             idle = [w for w in self.workers if w.task is None]
             worker = idle[0] if idle else self.hire()
-            worker.task = task
+            worker.task, worker.has_begun = task, False
             # If it has just died, `listen` finds out.
             with suppress(ConnectionError):
                 worker.pipe.send_bytes(pickle.dumps(task.call))
@@ -209,22 +209,23 @@ class _Crew:
         for worker in list(self.workers):
             # Asked first: what a dead worker had said is then surely in the pipe.
             is_alive = worker.process.is_alive()
-            try:
-                while worker.pipe.poll():
-                    self.hear(worker, *worker.pipe.recv())
-            except (EOFError, OSError):
-                is_alive = False
-            if not is_alive:
+            messages, is_open = _read_all(worker.pipe)
+            for word, content in messages:
+                self.hear(worker, word, content)
+            if not (is_alive and is_open):
                 self.bury(worker)
 
     def hear(self, worker: _Worker, word: str, content: Any) -> None:
-        if word == _UP:
-            worker.is_up = True
+        task = worker.task
+        if task is None:  # a thread that its task has left behind
+            return
+        if word == _BEGIN:
+            worker.has_begun = True
             self.broken_starts = 0
-        elif worker.task is not None and word == _EVENT:
-            self.on_event(worker.task.name, content)
-        elif worker.task is not None:
-            task, worker.task = worker.task, None
+        elif word == _EVENT:
+            self.on_event(task.name, content)
+        else:
+            worker.task = None
             self.queue.settle(task, content)
 
     def bury(self, worker: _Worker) -> None:
@@ -236,13 +237,13 @@ class _Crew:
         why = _say_how_it_ended(worker.process.exitcode or 0)
         if worker.task is None:
             return
-        if worker.is_up:
+        if worker.has_begun:
             self.queue.settle(worker.task, (why, ""))
             return
         self.broken_starts += 1
-        if self.broken_starts >= _STARTS:
+        if self.broken_starts >= _BROKEN_STARTS:
             raise RuntimeError(
-                f"{_STARTS} worker processes in a row ended before they could start: {why}. "
+                f"{_BROKEN_STARTS} worker processes in a row ended before they began: {why}. "
                 "What they printed is above. A script of your own must start everything below "
                 "`if __name__ == '__main__':`."
             )
@@ -279,7 +280,7 @@ def run_processes(tasks: Sequence[Task], workers: int, on_event: OnEvent) -> tup
         What failed, in the order of the tasks.
 
     Raises:
-        RuntimeError: Worker processes die before they can start.
+        RuntimeError: Worker processes die before they can begin.
     """
     if workers < 1:
         raise ValueError(f"At least one worker is needed, not {workers}.")
@@ -313,6 +314,17 @@ def _sharing_cores(workers: int) -> Iterator[None]:
             del os.environ[name]
 
 
+def _read_all(pipe: Connection) -> tuple[list[tuple[str, Any]], bool]:
+    """Reads what lies in the pipe, and whether more may come."""
+    messages: list[tuple[str, Any]] = []
+    try:
+        while pipe.poll():
+            messages.append(pipe.recv())
+    except (EOFError, OSError):
+        return messages, False
+    return messages, True
+
+
 def _say_how_it_ended(exit_code: int) -> str:
     # Negative where the signal ended it, above 128 where it left because of the signal.
     number = -exit_code if exit_code < 0 else exit_code - 128
@@ -334,9 +346,9 @@ def _work(pipe: Connection) -> None:
         pipe.send((_EVENT, event))
 
     with suppress(EOFError, ConnectionError):  # the one that asked is gone
-        pipe.send((_UP, None))
         while True:
             pickled = pipe.recv_bytes()
+            pipe.send((_BEGIN, None))
             pipe.send((_END, attempt(partial(unpickle_and_call, pickled), tell)))
 
 

@@ -110,8 +110,9 @@ def _connected(address: str) -> Iterator[ModuleType]:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **starting)
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"Ray can't be used at '{address}': {str(error).rstrip('.')}. Give HOST:PORT as `ray "
-            "start --head` prints it, 'auto' on a node of the cluster, or 'local' to start one here."
+            f"Ray can't be used at '{address}': {str(error).rstrip('.')}. Give HOST:PORT as "
+            "`ray start --head` prints it, 'auto' on a node of the cluster, or 'local' to start a "
+            "Ray on this machine."
         ) from error
     try:
         yield ray
@@ -130,8 +131,8 @@ def _require_room(ray: ModuleType, cpus: float, gpus: float) -> None:
     has = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(r.get("CPU", 0) >= cpus and r.get("GPU", 0) >= gpus for r in has):
         raise ConfigError(
-            f"No node of the Ray cluster has {cpus:g} cores and {gpus:g} GPUs, which each task "
-            "was promised. Ask for less, or add a node."
+            f"No node of the Ray cluster has CPU: {cpus:g} and GPU: {gpus:g}, which each task was "
+            "promised. Ask for less, or add a node."
         )
 
 

@@ -165,7 +165,10 @@ def warm_up_head(
         head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     for _ in range(recipe.head_epochs):
-        for rows in torch.randperm(len(labels)).to(fabric.device).chunk(train.n_batches):
+        # As even as can be, and not smaller because an epoch has 26 copies of each picture:
+        # BatchNorm can't learn from one sample.
+        n_batches = max(1, -(-len(labels) // train.batch_size))
+        for rows in torch.randperm(len(labels)).to(fabric.device).tensor_split(n_batches):
             loss = functional.cross_entropy(
                 as_loss_takes(head(features[rows]), recipe),
                 labels[rows],
