@@ -1,0 +1,195 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ferfusion.evaluation.predictions import Predictions
+from ferfusion.expression import NVIE, VIRI
+from ferfusion.modality import parse_modalities
+from ferfusion.reporting.comparisons import QUIRK, compare_models
+from ferfusion.reporting.record import Fusion, make_record
+from ferfusion.reporting.sections import (
+    choose_models,
+    find_main,
+    group_comparisons,
+    make_ablation,
+    make_overview,
+    make_tables,
+    resolve_pair,
+    tell_paper,
+    tell_splits,
+)
+from ferfusion.reporting.summary import RunReport, VariantFacts
+from ferfusion.reporting.tables import make_rows
+
+
+def run(
+    variant: str,
+    modalities: str,
+    correct: int,
+    *,
+    val: int = 30,
+    fusion: Fusion = "single",
+    steps: int | None = None,
+    method: str = "network",
+    seed: int = 0,
+    backbone: str = "",
+) -> RunReport:
+    n = 80
+    labels = np.arange(n) % 2
+    probs = np.eye(2)[np.where(np.arange(n) < correct, labels, 1 - labels)]
+    predictions = Predictions(
+        sample_ids=tuple(f"s{i}" for i in range(n)),
+        subjects=tuple(f"p{i // 4}" for i in range(n)),
+        classes=("happy", "sad"),
+        labels=labels,
+        probs=probs,
+    )
+    record = make_record(
+        predictions,
+        model=f"{method}-{fusion}-{steps}-{modalities}",
+        modalities=parse_modalities(modalities.split("+")),
+        fusion=fusion,
+        steps=steps,
+        backbone=backbone or variant,
+        split="subject",
+        seed=seed,
+        parameters=1,
+        seconds=1.0,
+        paper_accuracy=None,
+        method=method,
+        variant=variant,
+    )
+    return RunReport(record, predictions, probs, (1.0,), (), val, 50)
+
+
+def study(*, backbone: str = "") -> list[RunReport]:
+    both = "visible+infrared"
+    models: tuple[tuple[str, int, int, Fusion, int | None], ...] = (
+        ("visible", 40, 32, "single", None),
+        ("infrared", 35, 20, "single", None),
+        (both, 70, 44, "early", 1),
+        (both, 75, 43, "early", 3),
+        (both, 60, 41, "late", None),
+    )
+    return [
+        run(variant, m, k - drop, val=val, fusion=fusion, steps=steps, backbone=backbone)
+        for variant, drop in (("a", 0), ("b", 30))
+        for m, k, val, fusion, steps in models
+    ]
+
+
+FACTS = (
+    VariantFacts("a", {"first weights": "a.safetensors", "epochs": "20"}),
+    VariantFacts("b", {"first weights": "b.safetensors", "epochs": "20"}),
+)
+
+
+def test_tables_have_short_titles_and_only_what_differs_of_later_recipes():
+    runs = study()
+    first, second = make_tables(make_rows(runs), runs, FACTS)
+    assert [row.title for row in second.rows] == [
+        "visible",
+        "infrared",
+        "visible + infrared, early, 1-step",
+        "visible + infrared, early, 3-step",
+        "visible + infrared, late",
+    ]
+    assert first.recipe == FACTS[0].recipe
+    assert second.recipe == {"first weights": "b.safetensors"}
+    assert set(second.runs) == {row.model for row in second.rows}
+
+
+def test_validation_picks_a_single_an_early_and_a_late_network():
+    runs = [*study(), run("a", "visible", 80, val=50, method="frozen-svm")]
+    rows = [row for row in make_rows(runs) if row.variant == "a"]
+    assert [(row.fusion, row.steps) for row in choose_models(rows)] == [
+        ("single", None),
+        ("early", 1),
+        ("late", None),
+    ]
+    main = find_main(rows)
+    assert main is not None
+    assert (main[0].steps, main[1].inputs, main[1].method) == (1, "visible", "network")
+    (alone,) = choose_models([row for row in rows if row.method != "network"])
+    assert alone.method == "frozen-svm"
+
+
+def test_the_overview_has_the_models_of_several_tables():
+    runs = [*study(), run("a", "msx", 50)]
+    overview = make_overview(make_tables(make_rows(runs), runs, FACTS))
+    assert len(overview) == 5
+    assert "MSX" not in overview
+    assert set(overview["visible"]) == {"a", "b"}
+
+
+def test_comparisons_are_sorted_by_question_and_told_shortly():
+    runs = [*study(), run("a", "visible", 30, method="frozen-svm")]
+    rows = make_rows(runs)
+    questions = group_comparisons(rows, compare_models(runs))
+    told = {
+        question.text: {
+            name: [(line.title, line.against) for line in lines]
+            for name, lines in question.blocks.items()
+        }
+        for question in questions
+    }
+    assert told["do three steps help?"] == {
+        name: [("visible + infrared, early, 3-step", "early, 1-step")] for name in "ab"
+    }
+    assert told["does the backbone matter?"] == {
+        "": [("visible + infrared, early, 1-step, b", "early, 1-step, a")]
+    }
+    assert told["does a network differ from the baseline?"] == {"a": [("visible", "frozen-svm")]}
+    assert told["does fusion help?"]["b"][2] == ("visible + infrared, late", "visible")
+    for question in questions:
+        for lines in question.blocks.values():
+            for line in lines:
+                difference = line.comparison.test.difference
+                assert line.interval.low <= difference <= line.interval.high
+
+
+def test_an_ablation_holds_every_quirk_against_none():
+    runs = study(backbone="resnet18")
+    rows, comparisons = make_rows(runs), compare_models(runs)
+    ablation = make_ablation(make_tables(rows, runs, FACTS), rows, comparisons)
+    assert len(ablation) == 5
+    for cells in ablation.values():
+        assert cells["a"].line is None
+        line = cells["b"].line
+        assert line is not None
+        assert line.comparison.question == QUIRK
+        assert line.comparison.test.difference == pytest.approx(-30 / 80)
+    assert make_ablation(make_tables(rows, runs, FACTS), rows, []) == {}
+
+
+def test_the_resolution_is_of_one_seed():
+    runs = [replace(r, record=replace(r.record, seed=seed)) for seed in (3, 4) for r in study()]
+    main = find_main(make_rows(runs))
+    assert main is not None
+    resolution = resolve_pair(runs, *main)
+    assert resolution is not None
+    assert (resolution.n, resolution.clustering.n_subjects) == (80, 20)
+    assert resolution.difference == pytest.approx(30 / 80)
+
+
+def test_splits_are_told_as_counts_rates_or_range():
+    (row, *_) = make_rows(study())
+    assert tell_splits(row) == "40 of 80"
+    assert tell_splits(replace(row, points=(0.5, 0.612, 1.0))) == "50, 61, 100 %"
+    assert tell_splits(replace(row, points=(0.5, 0.7, 0.9) * 5)) == "50 to 90 % in 15"
+
+
+@pytest.mark.parametrize(
+    ("percent", "classes", "said"),
+    [
+        (87.78, VIRI, "79/90 = 87.8 %"),
+        (75.55, VIRI, "68/90 = 75.5 %"),
+        (71.19, VIRI, "71.2 %"),
+        (87.78, NVIE, "87.8 %"),
+    ],
+)
+def test_the_paper_is_told_as_a_count_where_it_is_one(
+    percent: float, classes: tuple[str, ...], said: str
+):
+    assert tell_paper(percent / 100, classes) == said
