@@ -1,148 +1,194 @@
-"""Writes the tables of a study, and of its frozen-feature baseline, into Markdown.
+"""Makes everything that people read of a committed study, from its runs alone.
 
-Every number comes from the study's files. Command (seconds):
+    .venv/bin/python experiments/standin_results.py DATA results/viri-standin-sound README.md
+    .venv/bin/python experiments/standin_results.py DATA results/viri-standin-quirks
 
-    .venv/bin/python experiments/standin_results.py results/viri-standin README.md [DATA]
-
-rewrites results/viri-standin/README.md, and the part of README.md between its two marker lines;
-with DATA, the data of the study, also its report.html.
+(under a minute each) writes results.csv, report.html and its text, tables.tex, the figures and
+README.md beside the runs; with a last argument also the part of that file between its two marker
+lines. DATA is only asked what is in it; no picture is read.
 """
 
+import re
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
-
 from ferfusion.atomic import write_text
-from ferfusion.config import read_config, resolve
+from ferfusion.config import Settings, read_config, resolve
 from ferfusion.data.opening import open_dataset
-from ferfusion.data.splits import read_split
-from ferfusion.evaluation.predictions import Predictions, read_predictions
-from ferfusion.evaluation.statistics import (
-    PairedTest,
-    bootstrap_by_subject,
-    holm,
-    permute_by_subject,
-)
+from ferfusion.data.splits import Split, read_split
+from ferfusion.reporting.comparisons import FUSION, compare_models, render_comparisons_markdown
+from ferfusion.reporting.figures import draw_accuracies
+from ferfusion.reporting.fusion_surface import draw_fusion_surface
+from ferfusion.reporting.latex import write_latex
 from ferfusion.reporting.page import write_report
+from ferfusion.reporting.record import write_results
+from ferfusion.reporting.summary import StudySummary
 from ferfusion.reporting.tables import (
-    compare_models,
     find_best_single,
-    format_p,
-    format_points,
+    group_by_model,
     make_rows,
-    render_comparisons_markdown,
+    pool_folds,
     render_results_markdown,
 )
-from ferfusion.study.run import Finished, read_finished
-from ferfusion.study.summary import describe_run, summarise_study
+from ferfusion.study.plan import list_variants
+from ferfusion.study.schedule import read_finished
+from ferfusion.study.summary import summarise_study
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-WARNING = (
-    "**Stand-in, simulated infrared**: real visible faces with noisy labels, infrared and MSX "
-    "simulated from them. It can show that the software works and that one method beats another on "
-    "this set; it says nothing of accuracy on real infrared."
+NOTE = (
+    "Stand-in, simulated infrared: real visible faces with noisy labels; infrared and MSX are "
+    "simulated from them. It can show that the software works and that one method beats another "
+    "on this set; it says nothing of accuracy on real infrared."
 )
 
 
-def main(study: Path, readme: Path) -> None:
-    """Renders both files."""
-    finished = read_finished(study)
-    runs = [describe_run(run) for run in finished]
-    rows = make_rows(runs)
-    best = find_best_single(rows)
-    facts = finished[0].facts
-    seeds = sorted({run.record.seed for run in finished})
-    how = (
-        f"{finished[0].record.backbone} with ImageNet weights, {facts['size_px']} px, "
-        f"{facts['recipe']['epochs']} epochs, split by subject, seeds {', '.join(map(str, seeds))} "
-        "(each seed draws its own split). All seeds: counts added up, 95 % interval by resampling "
-        "subjects."
+def main(data: Path, study: Path, readme: Path | None) -> None:
+    """Renders all files of a study."""
+    settings = resolve(read_config(study / "config.toml"))
+    dataset = open_dataset(data)
+    backbones = settings.backbones or (settings.backbone,)
+    variants = list_variants(settings.plan, ("all",), dataset.modalities, backbones)
+    finished = read_finished([study / variant.name for variant in variants])
+    summary = summarise_study(
+        dataset,
+        list_splits(study / variants[0].name, settings),
+        finished,
+        title=f"The plan '{settings.plan}' on the stand-in set",
+        n_incomplete=0,
+        note=NOTE,
+        command=(study / "command.txt").read_text(encoding="utf-8").strip(),
+        plan=settings.plan,
     )
-    table = render_results_markdown(rows, paper_heading="paper (VIRI, by image)")
-    chosen = f"Best single model as validation chose it: {best.title}." if best else ""
-    short = "\n\n".join((BEGIN, WARNING, how, table, chosen, END))
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    write_text(readme, before + short + rest.split(END)[1])
-
+    write_results([run.record for run in summary.runs], study / "results.csv")
+    write_latex(summary, study / "tables.tex")
+    write_report(summary, study / "report.html")
+    write_text(study / "report.txt", read_text(study / "report.html"))
+    write_figures(summary, study / "figures")
+    conditions = (study / "conditions.md").read_text(encoding="utf-8").strip()
     parts = [
-        "# The comparison on the stand-in set\n\nGenerated by experiments/standin_results.py.",
-        WARNING,
-        how,
-        table,
-        "## Is one model better than another?\n\n" + chosen,
-        render_comparisons_markdown(compare_models(runs)),
-        "## Against frozen features and logistic regression",
-        "The same splits; features of the same ImageNet weights at the same size, standardised, "
-        "logistic regression with C = 0.01 (experiments/frozen_baseline.py). Ours is early fusion, "
-        "3-step, or the single model. Paired by sample, whole subjects permuted, Holm.",
-        render_baseline(study, finished),
-        (study / "conditions.md").read_text(encoding="utf-8"),
+        f"# The plan `{settings.plan}` on the stand-in set",
+        "Generated by experiments/standin_results.py, but for the conditions. The whole page: "
+        "[report.html](report.html), its text: [report.txt](report.txt).",
+        f"**{NOTE}**",
+        *tell_tables(summary),
+        "## Do the models differ?\n\nEvery planned comparison; p by permuting whole people, "
+        f"adjusted by Holm for all of them.\n\n{render_comparisons(summary)}",
+        conditions,
     ]
     write_text(study / "README.md", "\n\n".join(part.strip() for part in parts) + "\n")
+    if readme is not None:
+        text = readme.read_text(encoding="utf-8")
+        before, rest = text.split(BEGIN)
+        short = "\n\n".join((BEGIN, *tell_first_table(summary), END))
+        write_text(readme, before + short + rest.split(END)[1])
 
 
-def render_page(study: Path, data: Path) -> None:
-    """Writes report.html from the study's files, as `ferfusion study` does at its end."""
-    finished = read_finished(study)
-    seeds = sorted({run.record.seed for run in finished})
-    settings = resolve(read_config(study / "config.toml"))
-    summary = summarise_study(
-        open_dataset(data),
-        [read_split(study / "splits" / f"subject-seed{seed}.csv") for seed in seeds],
-        finished,
-        title=f"Study of {data.name}",
-        n_incomplete=0,
-        note=settings.note,
-        command=(study / "command.txt").read_text(encoding="utf-8").strip(),
-    )
-    write_report(summary, study / "report.html")
-
-
-def render_baseline(study: Path, finished: list[Finished]) -> str:
-    """Compares each combination's 3-step or single model with the baseline."""
-    ours: dict[str, dict[int, Predictions]] = {}
-    for run in finished:
-        if run.record.fusion == "single" or run.record.steps == 3:
-            ours.setdefault(run.record.modalities, {})[run.record.seed] = run.predictions
-    tests: list[PairedTest] = []
-    cells: list[list[str]] = []
-    for modalities, by_seed in ours.items():
-        mine = list(by_seed.values())
-        theirs = [
-            read_predictions(study / "frozen_baseline" / f"{modalities}-seed{seed}.csv")
-            for seed in by_seed
-        ]
-        if any(a.sample_ids != b.sample_ids for a, b in zip(mine, theirs, strict=True)):
-            raise ValueError(f"the predictions for {modalities} are of different samples")
-        right = np.concatenate([p.correct for p in mine])
-        base = np.concatenate([p.correct for p in theirs])
-        subjects = [s for p in mine for s in p.subjects]
-        tests.append(permute_by_subject(right, base, subjects, seed=0))
-        cells.append(
-            [modalities, _count(right, subjects), _count(base, subjects),
-             format_points(tests[-1].difference)]
-        )  # fmt: skip
-    adjusted = holm([test.p_value for test in tests])
-    lines = [
-        "| modalities | ours | frozen features | points | p | p adjusted |",
-        "|---|---|---|---|---|---|",
+def list_splits(folder: Path, settings: Settings) -> list[tuple[int | None, Split]]:
+    """Reads the splits of a table."""
+    return [
+        (
+            fold,
+            read_split(folder / "splits" / f"{kind}-seed{seed}-fold{fold}of{settings.folds}.csv"),
+        )
+        for kind in ("subject",)
+        for seed in settings.seed
+        for fold in range(1, settings.folds + 1)
     ]
-    for row, test, p in zip(cells, tests, adjusted, strict=True):
-        lines.append(f"| {' | '.join((*row, format_p(test.p_value), format_p(p)))} |")
-    return "\n".join(lines)
 
 
-def _count(right: np.ndarray, subjects: list[str | None]) -> str:
-    interval = bootstrap_by_subject(right.astype(np.float64), subjects, seed=0)
-    return (
-        f"{right.sum()}/{len(right)} = {100 * right.mean():.1f} % "
-        f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+def tell_tables(summary: StudySummary) -> list[str]:
+    """Writes the results of every table."""
+    rows = make_rows(summary.runs)
+    heading = "reported (VIRI, by image)"
+    parts: list[str] = []
+    for variant in summary.variants:
+        of_variant = [row for row in rows if row.variant == variant.name]
+        weights = variant.recipe["first weights"]
+        first = "random first weights" if weights == "none" else f"first weights: {weights}"
+        table = render_results_markdown(of_variant, paper_heading=heading)
+        parts.append(f"## {variant.name}\n\n{first}\n\n{table}")
+    return parts
+
+
+def render_comparisons(summary: StudySummary) -> str:
+    """Writes every comparison of the study."""
+    return render_comparisons_markdown(compare_models(summary.runs))
+
+
+def tell_first_table(summary: StudySummary) -> list[str]:
+    """Writes what the project's README shows: the networks of the first table, and what follows."""
+    first = summary.variants[0]
+    runs = [run for run in summary.runs if run.record.variant == first.name]
+    rows = [row for row in make_rows(runs) if row.method in ("network", "frozen-svm")]
+    best = find_best_single(rows)
+    of_fusion = [
+        c
+        for c in compare_models(summary.runs)
+        if c.question == FUSION and c.title.endswith(first.name)
+    ]
+    shown = sum(c.verdict != "no difference shown" for c in of_fusion)
+    recipe = first.recipe
+    how = (
+        f"{first.name} ({recipe['first weights']}), {recipe['picture size']}, {recipe['epochs']} "
+        f"epochs, {len({run.record.fold for run in runs})} folds with nobody in two parts, one "
+        "seed; counts over all folds, 95 % interval by resampling people."
     )
+    found = (
+        f"Validation prefers {best.title} among the single models. Of {len(of_fusion)} fused "
+        f"models, {shown or 'none'} {'is' if shown < 2 else 'are'} shown to differ from it, after "
+        "Holm's adjustment for every comparison of the study."
+        if best
+        else ""
+    )
+    table = render_results_markdown(rows, paper_heading="reported (VIRI, by image)")
+    return [f"**{NOTE}**", how, table.strip(), found]
+
+
+def write_figures(summary: StudySummary, folder: Path) -> None:
+    """Writes the accuracies and the late-fusion surfaces of the first table."""
+    runs = [r for r in summary.runs if r.record.variant == summary.variants[0].name]
+    rows = make_rows(runs)
+    n_classes = len(runs[0].predictions.classes)
+    write_text(folder / "accuracies.svg", draw_accuracies(rows, n_classes, shows_paper=False))
+    for of_model in group_by_model(pool_folds(runs)).values():
+        choices = [choice for run in of_model for choice in run.late]
+        if choices:
+            path = folder / f"weights-{of_model[0].record.model}.svg"
+            write_text(path, draw_fusion_surface(choices))
+
+
+class _Text(HTMLParser):
+    """Gathers the text of a page: a line for each block, cells of a row parted by bars."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines, self.hidden = [""], 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        if tag in ("style", "svg", "head"):
+            self.hidden += 1
+        elif tag in ("td", "th"):
+            self.lines[-1] += " | "
+        elif tag in ("p", "h1", "h2", "h3", "tr", "dt", "li", "figcaption", "summary", "pre"):
+            self.lines.append("#" * int(tag[1]) + " " if tag in ("h1", "h2", "h3") else "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("style", "svg", "head"):
+            self.hidden -= 1
+
+    def handle_data(self, data: str) -> None:
+        if not self.hidden:
+            self.lines[-1] += re.sub(r"\s+", " ", data)
+
+
+def read_text(page: Path) -> str:
+    """Gives the text of an HTML page."""
+    parser = _Text()
+    parser.feed(page.read_text(encoding="utf-8"))
+    lines = (re.sub(r" +", " ", line).strip(" |") for line in parser.lines)
+    return "\n".join(line for line in lines if line) + "\n"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
-    if len(sys.argv) > 3:
-        render_page(Path(sys.argv[1]), Path(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -72,8 +72,9 @@ class StudyError(FerfusionError):
         self.sentences = tuple(sentences)
         shown = "\n".join(f"  {sentence}" for sentence in self.sentences[:20])
         more = f"\n  and {len(self.sentences) - 20} more" if len(self.sentences) > 20 else ""
+        runs = "1 run" if len(self.sentences) == 1 else f"{len(self.sentences)} runs"
         super().__init__(
-            f"{len(self.sentences)} runs failed. Everything else is kept; mend what is named here, "
+            f"{runs} failed. Everything else is kept; mend what is named here, "
             f"and the same line does what is missing:\n{shown}{more}"
         )
 

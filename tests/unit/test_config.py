@@ -8,6 +8,7 @@ import tomlkit
 
 from ferfusion.config import OPTIONS, Settings, read_config, render, resolve
 from ferfusion.errors import ConfigError
+from ferfusion.study.plan import PLANS
 from ferfusion.training.recipe import Recipe
 
 OTHER: dict[str, Any] = {
@@ -59,7 +60,8 @@ def test_every_option_comes_from_words_from_a_file_and_by_default(
     default, other = getattr(Settings(), name), other_value(name)
     assert other != default
     for value in (default, other):
-        wanted = dataclasses.replace(Settings(), **{name: value})
+        plan = PLANS[value].defaults if name == "plan" and value else {}
+        wanted = dataclasses.replace(Settings(), **{name: value}, **plan)
         assert resolve({name: as_typed(value)}) == wanted
         assert resolve({}, write_toml(tmp_path / "a.toml", {name: value})) == wanted
     # The command line wins over the file.
@@ -103,6 +105,47 @@ def test_a_list_may_be_empty_where_its_default_is(tmp_path: Path) -> None:
             resolve({name: ""})
 
 
+def test_a_plan_changes_defaults_and_everything_else_wins(tmp_path: Path) -> None:
+    for name, plan in PLANS.items():
+        assert resolve({"plan": name}) == dataclasses.replace(
+            Settings(), plan=name, **plan.defaults
+        )
+        for option, value in plan.defaults.items():
+            assert getattr(Settings(), option) != value, "a default needn't be named"
+    # What is typed wins over a file, a file over the plan, the plan over the defaults.
+    file = write_toml(tmp_path / "a.toml", {"plan": "sound", "folds": 3, "size": 96})
+    assert (resolve({}, file).folds, resolve({}, file).split) == (3, "subject")
+    assert (resolve({"folds": "4"}, file).folds, resolve({"folds": "4"}, file).size) == (4, 96)
+    # The plan that counts is the one that wins.
+    other = resolve({"plan": "paper"}, file)
+    assert (other.plan, other.folds, other.optimiser) == ("paper", 3, "adam")
+    none = resolve({"plan": ""}, file)
+    assert (none.plan, none.split) == ("", "auto")
+
+
+def test_a_default_that_is_typed_wins_over_the_plan() -> None:
+    default = Settings().epochs
+    assert resolve({"plan": "paper"}).epochs != default
+    assert resolve({"plan": "paper", "epochs": str(default)}).epochs == default
+    assert resolve({"plan": "sound", "folds": "0"}).folds == 0
+
+
+def test_settings_of_a_plan_are_read_back_as_they_were(tmp_path: Path) -> None:
+    for name in PLANS:
+        settings = resolve({"plan": name, "epochs": "7", "folds": "0"})
+        path = tmp_path / f"{name}.toml"
+        path.write_text(render(settings))
+        assert resolve({}, path) == settings
+
+
+def test_defaults_of_plans_are_options_with_valid_values() -> None:
+    for plan in PLANS.values():
+        assert plan.defaults.keys() <= OPTIONS.keys()
+        values = {name: as_typed(value) for name, value in plan.defaults.items()}
+        assert resolve(values) == dataclasses.replace(Settings(), **plan.defaults)
+        assert plan.about
+
+
 def test_lists_may_have_spaces_and_repeat_the_option() -> None:
     assert resolve({"seed": "0, 1,2"}).seed == (0, 1, 2)
     assert resolve({"rows": ("single", "late,early")}).rows == ("single", "late", "early")
@@ -117,6 +160,9 @@ def test_lists_may_have_spaces_and_repeat_the_option() -> None:
         ({"quirks": "double_softmax,same_flips"}, ["--quirks 'same_flips'", "identical_flips"]),
         ({"augmentation": "papers"}, ["Did you mean 'paper'?"]),
         ({"precision": "fp8"}, ["--precision", "fp16"]),
+        ({"plan": "sond"}, ["--plan 'sond'", "Did you mean 'sound'?"]),
+        ({"folds": "51"}, ["--folds is 51", "at least 0 and at most 50"]),
+        ({"workers": "0"}, ["--workers is 0", "at least 1"]),
         ({"epochs": "0"}, ["--epochs is 0", "at least 1"]),
         ({"epochs": "ten"}, ["--epochs must be a whole number, not 'ten'"]),
         ({"epochs": 2.5}, ["--epochs must be a whole number"]),

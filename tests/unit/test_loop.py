@@ -2,6 +2,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -325,6 +326,22 @@ def test_warmed_up_head_knows_more(fabric: Fabric, store: ImageStore) -> None:
             return float(nn.functional.cross_entropy(model(pictures), batch.labels))
 
     assert loss_after(20) < 0.8 * loss_after(0)
+
+
+@pytest.mark.parametrize("augmentation", ["sound", "paper"])
+def test_head_warms_up_in_batches_of_the_recipe_whatever_the_copies(
+    fabric: Fabric, store: ImageStore, augmentation: Literal["sound", "paper"]
+) -> None:
+    # 26 copies of each picture once meant batches of one, which BatchNorm refuses.
+    recipe = replace(BASIC, augmentation=augmentation, batch_size=4, head_epochs=2)
+    model, loader = build_model(), make_loaders(store, recipe)[0]
+    sizes: list[int] = []
+    model.head.register_forward_hook(lambda _module, _inputs, out: sizes.append(len(out)))
+    loop.warm_up_head(fabric, model, loader, PREPROCESSING, recipe)
+    n = len(loader.rows)
+    assert sum(sizes) == 2 * n
+    assert len(sizes) == 2 * math.ceil(n / 4)
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_doubled_softmax_can_not_bring_the_loss_below_its_floor(

@@ -22,6 +22,7 @@ from ferfusion.reporting.summary import (
     DataFacts,
     Epoch,
     LateChoice,
+    Reported,
     RunReport,
     Skipped,
     SplitFacts,
@@ -187,7 +188,20 @@ def make_study(
         versions={"ferfusion": "0.1.0, commit 3f2a9c1", "torch": "2.9.0", "machine": "2 CPU cores"},
         command="ferfusion study data/viri_standin --split subject --seed 0,1 --out study",
         audited="1698 pictures of 566 samples were looked at.",
+        reported=tell_reports([make_run(i, seeds[0]) for i in models]),
     )
+
+
+def tell_reports(runs: list[RunReport]) -> dict[str, Reported]:
+    """What the paper says of these models, with a fact of its recipe."""
+    fact = ("epochs", "100", "paper")
+    return {
+        run.record.key: Reported(
+            100 * accuracy, round(90 * accuracy), 90, "Naseem et al. 2024", "paper", "", (fact,)
+        )
+        for run in runs
+        if (accuracy := run.record.paper_accuracy) is not None
+    }
 
 
 def make_plan(
@@ -290,7 +304,8 @@ def test_the_page_of_a_whole_study(tmp_path: Path):
         assert row.each_seed in page.text
     for said in (
         "Stand-in data: the infrared is simulated",
-        "Paper: VIRI, split by image; not the same data",
+        "on other data, split by image",
+        "100 [paper]",
         "Split of seed 1",
         "One image of 90 is 1.1 percentage points",
         study.command,
@@ -352,6 +367,7 @@ def test_missing_models_are_said_and_nothing_is_invented(tmp_path: Path):
         data=dataclasses.replace(study.data, note=None, subjects_from=None, n_subjects=0),
         splits=(),
         audited=None,
+        reported={},
         skipped=(Skipped("infrared, seed 0", "The training was stopped."),),
     )
     html, page = render(bare, tmp_path)

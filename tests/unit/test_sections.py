@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 
 from ferfusion.evaluation.predictions import Predictions
-from ferfusion.expression import NVIE, VIRI
 from ferfusion.modality import parse_modalities
 from ferfusion.reporting.comparisons import QUIRK, compare_models
 from ferfusion.reporting.record import Fusion, make_record
 from ferfusion.reporting.sections import (
     choose_models,
     find_main,
+    gather_recipes,
     group_comparisons,
     make_ablation,
     make_overview,
     make_tables,
     resolve_pair,
-    tell_paper,
+    tell_reported,
     tell_splits,
 )
-from ferfusion.reporting.summary import RunReport, VariantFacts
-from ferfusion.reporting.tables import make_rows
+from ferfusion.reporting.summary import Reported, RunReport, VariantFacts
+from ferfusion.reporting.tables import make_rows, pool_folds
 
 
 def run(
@@ -180,16 +180,42 @@ def test_splits_are_told_as_counts_rates_or_range():
     assert tell_splits(replace(row, points=(0.5, 0.7, 0.9) * 5)) == "50 to 90 % in 15"
 
 
+SUM = ("optimiser", "Adam", "follow-up")
+SPLIT = ("split", "by image", "paper")
+
+
+def reported(percent: float | None, correct: int | None, mark: str, *facts: tuple[str, str, str]):
+    n = None if correct is None else 90
+    return Reported(percent, correct, n, "Somebody 2020", mark, "Other data", facts)
+
+
 @pytest.mark.parametrize(
-    ("percent", "classes", "said"),
+    ("found", "said"),
     [
-        (87.78, VIRI, "79/90 = 87.8 %"),
-        (75.55, VIRI, "68/90 = 75.5 %"),
-        (71.19, VIRI, "71.2 %"),
-        (87.78, NVIE, "87.8 %"),
+        (reported(87.78, 79, "paper"), "79/90 = 87.8 %"),
+        (reported(71.19, None, "inferred"), "71.2 % [inferred]"),
+        (reported(82.22, 74, "follow-up"), "74/90 = 82.2 % [follow-up]"),
+        (reported(None, None, "paper"), ""),
     ],
 )
-def test_the_paper_is_told_as_a_count_where_it_is_one(
-    percent: float, classes: tuple[str, ...], said: str
-):
-    assert tell_paper(percent / 100, classes) == said
+def test_a_reported_number_is_a_count_where_it_is_one(found: Reported, said: str):
+    assert tell_reported(found) == said
+
+
+def test_facts_of_all_published_models_are_said_once():
+    runs = pool_folds(study())
+    rows = make_rows(runs)
+    table = make_tables(rows, runs, [VariantFacts(v, {}) for v in {r.variant: 0 for r in rows}])[0]
+    first, second = table.rows[:2]
+    known = gather_recipes(
+        table,
+        {
+            first.model: reported(80.0, 72, "paper", SUM, SPLIT),
+            second.model: reported(70.0, 63, "paper", SPLIT),
+        },
+    )
+    assert known is not None
+    assert known.common == (SPLIT,)
+    assert known.own == {first.title: (SUM,), second.title: ()}
+    assert known.remarks[first.title] == "Somebody 2020. Other data."
+    assert gather_recipes(table, {}) is None

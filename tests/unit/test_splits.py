@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from math import floor
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ferfusion.data.dataset import Dataset
@@ -15,6 +16,7 @@ from ferfusion.data.splits import (
     PARTS,
     Split,
     check_split,
+    draw_folds,
     draw_paper_split,
     draw_subject_split,
     read_split,
@@ -196,6 +198,148 @@ def test_paper_split_of_too_few() -> None:
         draw_paper_split(make_dataset([("a", "sad"), *[("a", "happy")] * 9]), 0)
     with pytest.raises(SplitError, match="at least 7"):
         draw_paper_split(make_dataset([("a", "sad"), ("a", "happy")] * 6), 0)
+
+
+# ------------------------------------------------------------------------------------------ folds
+
+
+def check_folds(splits: tuple[Split, ...], dataset: Dataset) -> None:
+    """Whatever the way of drawing: what a set of folds promises."""
+    tested = Counter(i for split in splits for i in split.parts["test"])
+    assert tested == Counter(s.id for s in dataset.samples)
+    for split in splits:
+        ids = [i for part in PARTS for i in split.parts[part]]
+        assert sorted(ids) == [s.id for s in dataset.samples]
+        assert all(split.parts[part] for part in PARTS)
+        learned = set(split.parts["train"])
+        assert {s.expression for s in dataset.samples if s.id in learned} == set(dataset.labels)
+        check_split(split, dataset)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(pairs=faces(), n_folds=st.integers(2, 6), seed=st.integers(0, 1000), way=st.booleans())
+def test_folds_test_every_sample_once_whatever_the_order_of_the_samples(
+    pairs: list[tuple[str | None, str]], n_folds: int, seed: int, way: bool
+) -> None:
+    dataset = make_dataset(pairs)
+    n_folds = min(n_folds, len(dataset.subjects) - 2)
+    assume(n_folds >= 2)
+    splits = draw_folds(dataset, n_folds, seed, by_subject=way)
+    assert len(splits) == n_folds
+    assert {split.kind for split in splits} == {"subject" if way else "paper"}
+    check_folds(splits, dataset)
+    if way:
+        assert not any(shared_subjects(split, dataset) for split in splits)
+    shuffled = list(dataset.samples)
+    random.Random(seed).shuffle(shuffled)
+    again = draw_folds(replace(dataset, samples=tuple(shuffled)), n_folds, seed, by_subject=way)
+    assert [split.checksum for split in again] == [split.checksum for split in splits]
+
+
+@given(
+    counts=st.lists(st.integers(8, 60), min_size=2, max_size=4),
+    n_folds=st.integers(2, 6),
+    seed=st.integers(0, 1000),
+)
+def test_folds_by_image_have_their_share_of_every_class_to_the_sample(
+    counts: list[int], n_folds: int, seed: int
+) -> None:
+    labels = VIRI[: len(counts)]
+    dataset = make_dataset(
+        [(None, e) for e, n in zip(labels, counts, strict=True) for _ in range(n)]
+    )
+    splits = draw_folds(dataset, n_folds, seed, by_subject=False)
+    check_folds(splits, dataset)
+    for label, count in zip(labels, counts, strict=True):
+        tested = [sizes(split, dataset, label)[2] for split in splits]
+        assert set(tested) <= {count // n_folds, -(-count // n_folds)}
+        for split in splits:
+            train, val, _ = sizes(split, dataset, label)
+            # 15 % of all, a third of the rest at most, to the nearest sample.
+            wanted = min((train + val) / 3, 0.15 * (train + val) * n_folds / (n_folds - 1))
+            assert abs(val - wanted) <= 0.5 or val == 1
+
+
+def test_folds_by_subject_are_even_where_people_are() -> None:
+    dataset = make_dataset([(f"s{s:02}", e) for s in range(20) for e in VIRI])
+    for split in draw_folds(dataset, 5, 0, by_subject=True):
+        assert sizes(split, dataset) == [65, 15, 20]
+        for label in VIRI:
+            assert sizes(split, dataset, label) == [13, 3, 4]
+
+
+@pytest.mark.skipif(not STANDIN.is_dir(), reason=f"the stand-in data is not at {STANDIN}")
+@pytest.mark.parametrize("by_subject", [True, False])
+def test_folds_of_unequal_subjects_are_close_to_the_wanted_shares(by_subject: bool) -> None:
+    dataset = open_dataset(STANDIN)
+    splits = draw_folds(dataset, 5, 0, by_subject=by_subject)
+    check_folds(splits, dataset)
+    for split in splits:
+        assert not (by_subject and shared_subjects(split, dataset))
+        shares = np.array(sizes(split, dataset)) / len(dataset.samples)
+        np.testing.assert_allclose(shares, [0.65, 0.15, 0.20], atol=0.03)
+        for label in dataset.labels:
+            counts = np.array(sizes(split, dataset, label))
+            # One of the people has 92 of the 566 pictures.
+            np.testing.assert_allclose(counts / counts.sum(), [0.65, 0.15, 0.20], atol=0.1)
+
+
+@pytest.mark.parametrize("by_subject", [True, False])
+def test_other_seeds_give_other_folds(by_subject: bool) -> None:
+    rng = np.random.default_rng(0)
+    dataset = make_dataset([(f"s{s}", e) for s in range(40) for e in rng.choice(VIRI, 4)])
+    drawn = [draw_folds(dataset, 4, seed, by_subject=by_subject) for seed in range(5)]
+    tests = [frozenset(split.parts["test"]) for splits in drawn for split in splits]
+    assert len(set(tests)) == len(tests)
+    # Two people of one fold are not together under every seed.
+    together = [len(a & b) / len(a) for a in tests[:4] for b in tests[4:]]
+    assert max(together) < 0.7
+
+
+def test_validation_people_differ_between_folds() -> None:
+    dataset = make_dataset([(f"s{s:02}", e) for s in range(20) for e in VIRI])
+    splits = draw_folds(dataset, 4, 1, by_subject=True)
+    assert len({split.parts["val"] for split in splits}) == 4
+
+
+def test_a_class_that_few_people_show_is_left_to_learn_from() -> None:
+    # Sad is shown by three of nine: one may be tested, one validated, one must be learned from.
+    pairs = [(f"s{s}", e) for s in range(9) for e in ("happy", "neutral") for _ in range(3)]
+    dataset = make_dataset([*pairs, *[(f"s{s}", "sad") for s in range(3)]])
+    for seed in range(20):
+        check_folds(draw_folds(dataset, 3, seed, by_subject=True), dataset)
+
+
+@pytest.mark.parametrize("by_subject", [True, False])
+def test_folds_that_make_no_sense(by_subject: bool) -> None:
+    dataset = make_dataset([(f"s{s}", e) for s in range(6) for e in VIRI[:2]])
+    for n_folds in (-1, 0, 1):
+        with pytest.raises(SplitError, match=f"--folds is {n_folds}, but must be at least 2"):
+            draw_folds(dataset, n_folds, 0, by_subject=by_subject)
+    with pytest.raises(SplitError, match="Ask for fewer --folds"):
+        draw_folds(dataset, 5, 0, by_subject=by_subject)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "by_subject", "said"),
+    [
+        ([("a", "sad"), (None, "sad"), ("b", "happy")], True, "1 of 3 samples don't say"),
+        ([(f"s{n}", "sad") for n in range(3)], True, "2 folds by subject need at least 4 subjects"),
+        ([(f"s{n}", VIRI[n % 5]) for n in range(5)], True, "is left to learn from"),
+        ([("a", "sad"), *[("a", "happy")] * 9], False, "'sad' has 1 sample, too few for 2 folds"),
+    ],
+)
+def test_folds_that_can_not_be_drawn(pairs: list, by_subject: bool, said: str) -> None:
+    with pytest.raises(SplitError, match=said):
+        draw_folds(make_dataset(pairs), 2, 0, by_subject=by_subject)
+
+
+def test_two_folds_leave_two_people_on_either_side() -> None:
+    # Dealt evenly, the one with most pictures would be alone, and there would be no validation.
+    pairs = [("big", e) for e in VIRI[:2] for _ in range(50)]
+    dataset = make_dataset([*pairs, *[(f"s{n}", e) for n in range(3) for e in VIRI[:2]]])
+    for seed in range(20):
+        check_folds(draw_folds(dataset, 2, seed, by_subject=True), dataset)
 
 
 @pytest.fixture

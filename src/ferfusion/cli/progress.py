@@ -84,6 +84,10 @@ class StudyProgress:
         """Moves the bar of measuring what an answer costs."""
         self._count("measuring costs", done, total)
 
+    def draw_figures(self, done: int, total: int) -> None:
+        """Moves the bar of drawing figures."""
+        self._count("drawing figures", done, total)
+
     def _count(self, what: str, done: int, total: int) -> None:
         if self.pictures is None:
             self.pictures = self.bars.add_task(what, total=total, learned="")

@@ -8,7 +8,7 @@ from ferfusion.cli.progress import StudyProgress
 from ferfusion.cli.setup import say
 from ferfusion.config import Settings
 from ferfusion.data.opening import open_dataset
-from ferfusion.errors import ConfigError
+from ferfusion.errors import ConfigError, ResultsError
 from ferfusion.models.backbones import IMAGENET, NO_WEIGHTS
 from ferfusion.study.rerun import (
     Repetition,
@@ -43,6 +43,11 @@ def run_rerun(run: Path, data: Path | None, out: Path | None, settings: Settings
         )
     dataset = open_dataset(data, subject_pattern=settings.subject_pattern or None)
     out = out or Path(f"rerun-{run.resolve().name}")
+    if (out / REPETITION).exists():
+        raise ResultsError(
+            f"{out} holds an earlier repetition. Give another --out, or move it away: a repetition "
+            "that is only read back would prove nothing."
+        )
     row = describe_row(before)
     say(f"Repeating {row.name} (seed {before.record.seed}) in {out}")
     with StudyProgress() as progress:

@@ -141,7 +141,7 @@ def find_weights(settings: Settings, backbone: str) -> str:
         if not equals and words in (IMAGENET, NO_WEIGHTS):
             rest = words
         elif equals and name in known:
-            files[name] = file
+            files[name] = str(Path(file).resolve()) if settings.ray else file
         else:
             choices = [IMAGENET, NO_WEIGHTS, *(f"{one}=FILE" for one in sorted(known))]
             given = f"{name}=FILE" if equals else words

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ferfusion.cli.audit import audit_before_study
@@ -15,26 +16,35 @@ from ferfusion.cli.setup import (
     say,
     warn_of_doubts,
 )
-from ferfusion.config import Settings
+from ferfusion.config import Settings, read_config
+from ferfusion.data.cache import ImageStore
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.splits import Split, read_split
-from ferfusion.errors import ConfigError, StudyError
+from ferfusion.errors import ConfigError, ResultsError, StudyError
 from ferfusion.evaluation.predictions import write_predictions
+from ferfusion.reporting.figure_files import write_figures
 from ferfusion.reporting.latex import write_latex
 from ferfusion.reporting.page import write_report
 from ferfusion.reporting.record import write_results
-from ferfusion.reporting.summary import Skipped
+from ferfusion.reporting.summary import Skipped, StudySummary
 from ferfusion.reporting.tables import pool_folds
 from ferfusion.study.costs import measure_costs
 from ferfusion.study.executors import Failure
+from ferfusion.study.pictures import can_explain, draw_activation_maps
 from ferfusion.study.plan import PLANS, list_variants
-from ferfusion.study.run import SPLIT, Finished
-from ferfusion.study.schedule import Table, list_jobs, open_bench, read_finished, run_jobs
+from ferfusion.study.run import RUN, SPLIT, Finished
+from ferfusion.study.schedule import Job, Table, list_jobs, open_bench, read_finished, run_jobs
 from ferfusion.study.summary import summarise_study
+from ferfusion.study.workbench import OURS, Workbench
+
+MAPS = "activation-maps.png"
 
 
 def run_study(data: Path, out: Path, settings: Settings) -> None:
     """Runs every row under every seed and fold; writes results.csv, tables.tex, report.html."""
+    if settings.ray:
+        # The cluster's processes run in other folders.
+        data, out = data.resolve(), out.resolve()
     dataset = open_data(data, settings)
     with StudyProgress() as progress:
         failures = compare(dataset, out, settings, progress, title=f"Study of {dataset.root.name}")
@@ -51,6 +61,12 @@ def make_tables(dataset: Dataset, out: Path, settings: Settings) -> tuple[Table,
         ConfigError: An option doesn't fit the data or another option.
     """
     plan = PLANS.get(settings.plan)
+    is_spread = settings.workers > 1 or settings.ray
+    if is_spread and settings.devices * settings.nodes > 1:
+        raise ConfigError(
+            "--workers and --ray give each model one process, --devices and --nodes give one model "
+            "several. Leave one of them out."
+        )
     if settings.backbones and plan is None:
         raise ConfigError(
             f"--backbones belongs to a plan ({', '.join(PLANS)}). Without one, give --backbone."
@@ -59,6 +75,11 @@ def make_tables(dataset: Dataset, out: Path, settings: Settings) -> tuple[Table,
         raise ConfigError(
             "A plan trains many models: on several devices give --workers, one model each, "
             "instead of --devices and --nodes."
+        )
+    if plan is not None and plan.backbones and settings.backbone != Settings().backbone:
+        raise ConfigError(
+            f"The plan {settings.plan} has backbones of its own, so --backbone "
+            f"{settings.backbone} would change nothing. Give --backbones."
         )
     backbones = settings.backbones or (plan.backbones if plan else ()) or (settings.backbone,)
     modalities = choose_modalities(dataset, settings)
@@ -69,62 +90,137 @@ def make_tables(dataset: Dataset, out: Path, settings: Settings) -> tuple[Table,
     )
 
 
+def _refuse_other_plan(plan: str, names: set[str], out: Path) -> None:
+    """Makes sure that a folder only ever holds tables of one plan; each looks after its own."""
+    config = out / "config.toml"
+    if config.exists():
+        before = read_config(config).get("plan", "")
+        if before != plan and any(out.rglob(RUN)):
+            was = f"of the plan {before}" if before else "without a plan"
+            raise ResultsError(
+                f"{out} holds a study {was}, now the plan is {plan}. Give another --out, or go on "
+                f"with the old options (--config {config})."
+            )
+    elif out.exists() and any(path.name not in OURS | names for path in out.iterdir()):
+        raise ResultsError(
+            f"{out} is not empty and not ours. Give another --out; nothing is overwritten."
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study that is ready to run.
+
+    Attributes:
+        bench: The workbench that was opened last; data and pictures are those of all tables.
+        work: Of all trainings, in pictures through one trunk.
+        leaks: What the audit found and was told to ignore.
+        audited: What the audit looked at.
+    """
+
+    bench: Workbench
+    work: float
+    leaks: tuple[str, ...]
+    audited: str
+
+
 def compare(
     dataset: Dataset, out: Path, settings: Settings, progress: StudyProgress, *, title: str
 ) -> Sequence[Failure]:
     """Does the comparison and writes all its files; gives what failed."""
     tables = make_tables(dataset, out, settings)
+    if settings.plan:
+        _refuse_other_plan(settings.plan, {table.name for table in tables}, out)
     jobs = list_jobs(tables, settings.seed)
-    work, leaks, audited = 0.0, dict[str, None](), ""
-    for table in tables:
-        bench = open_bench(table, progress.decode)
-        if table is tables[0]:
-            warn_of_doubts(bench, settings)
-        if table is tables[0] or table.setup.split_kind != tables[0].setup.split_kind:
-            audit = audit_before_study(
-                bench.dataset,
-                bench.store,
-                [bench.split(seed, fold) for seed in settings.seed for fold in bench.folds],
-                allow_leaks=settings.allow_leaks or "image_split" in table.setup.recipe.quirks,
-                out=out,
-                advance=progress.look,
-            )
-            leaks |= dict.fromkeys(audit.sentences)
-            audited = audit.looked_at
-        work += sum(bench.work(j.row, j.seed, j.fold) for j in jobs if j.table is table)
+    prepared = _prepare(tables, jobs, out, settings, progress)
+    bench = prepared.bench
     if bench.fabric.is_global_zero:
         save_config(settings, out)
-    progress.plan(work)
-    failures = run_jobs(jobs, progress.on_event, workers=settings.workers, ray=settings.ray)
+    progress.plan(prepared.work)
+    failures = run_jobs(
+        jobs,
+        progress.on_event,
+        workers=settings.workers,
+        ray=settings.ray,
+        device=bench.hardware.device,
+    )
     if bench.fabric.is_global_zero:
-        finished = read_finished([table.folder for table in tables])
+        folders = [table.folder for table in tables]
+        finished = read_finished(folders)
         if not finished:
             raise StudyError([f"{failure.name}: {failure.why}" for failure in failures])
         measure_costs(finished, bench.hardware.device, progress.weigh)
-        finished = read_finished([table.folder for table in tables])
-        write_results([run.record for run in finished], out / "results.csv")
         summary = summarise_study(
             bench.dataset,
             list_splits(finished),
-            finished,
+            read_finished(folders),
             title=title,
             n_incomplete=bench.n_incomplete,
             note=settings.note,
             command="ferfusion " + shlex.join(sys.argv[1:]),
             plan=settings.plan,
             skipped=[Skipped(failure.name, failure.why) for failure in failures],
-            leaks=tuple(leaks),
-            audited=audited,
+            leaks=prepared.leaks,
+            audited=prepared.audited or None,
         )
-        for run in pool_folds(summary.runs):
-            record = run.record
-            of_seed = "" if record.seed == 0 else f"-seed{record.seed}"
-            path = out / "predictions" / record.variant / f"{record.model}{of_seed}.csv"
-            write_predictions(run.predictions, path)
-        write_latex(summary, out / "tables.tex")
-        write_report(summary, out / "report.html")
+        write_study(summary, out, progress)
+        _draw_activation_maps(finished, bench.store, out, bench.hardware.device)
     bench.fabric.barrier()
     return failures
+
+
+def _prepare(
+    tables: Sequence[Table],
+    jobs: Sequence[Job],
+    out: Path,
+    settings: Settings,
+    progress: StudyProgress,
+) -> Prepared:
+    """Opens every table, so that what can't work fails now; looks for leaks; counts the work."""
+    work, leaks, audited, audited_kinds = 0.0, dict[str, None](), "", set[str]()
+    for table in tables:
+        bench = open_bench(table, progress.decode)
+        if table is tables[0]:
+            warn_of_doubts(bench, settings)
+        if table.setup.split_kind not in audited_kinds:
+            audited_kinds.add(table.setup.split_kind)
+            # A quirk is asked for by name, and so is its leak.
+            is_told_to = settings.allow_leaks or "image_split" in table.setup.recipe.quirks
+            audit = audit_before_study(
+                bench.dataset,
+                bench.store,
+                [bench.split(seed, fold) for seed in settings.seed for fold in bench.folds],
+                allow_leaks=is_told_to,
+                out=out,
+                advance=progress.look,
+            )
+            leaks |= dict.fromkeys(audit.sentences)
+            audited = audited or audit.looked_at
+        work += sum(bench.work(job.row, job.seed, job.fold) for job in jobs if job.table is table)
+    return Prepared(open_bench(tables[-1]), work, tuple(leaks), audited)
+
+
+def write_study(summary: StudySummary, out: Path, progress: StudyProgress) -> None:
+    """Writes everything that people read of a study, from its finished runs alone."""
+    write_results([run.record for run in summary.runs], out / "results.csv")
+    for run in pool_folds(summary.runs):
+        record = run.record
+        of_seed = "" if record.seed == 0 else f"-seed{record.seed}"
+        path = out / "predictions" / record.variant / f"{record.model}{of_seed}.csv"
+        write_predictions(run.predictions, path)
+    write_latex(summary, out / "tables.tex")
+    write_figures(summary, out / "figures", progress.draw_figures)
+    write_report(summary, out / "report.html")
+
+
+def _draw_activation_maps(
+    finished: Sequence[Finished], store: ImageStore, out: Path, device: str
+) -> None:
+    path = out / "figures" / MAPS
+    if not can_explain():
+        say(f'{path} is left out: it needs captum. pip install "ferfusion[explain]"')
+    elif draw_activation_maps(finished, store, path, device):
+        say(f"Where the models look, on pictures of your data: {path}")
 
 
 def list_splits(finished: Sequence[Finished]) -> list[tuple[int | None, Split]]:

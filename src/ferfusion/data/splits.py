@@ -186,6 +186,10 @@ def _draw_subject_folds(
     counts, people = _count_classes(dataset)
     shares = np.full(n_folds, 1 / n_folds)
     fold_of = _deal(counts, shares, np.random.default_rng([seed, n_folds]))
+    # Of two folds, what one doesn't test must do for train and for val: two people at least.
+    for fold in np.flatnonzero(np.bincount(fold_of, minlength=2) < 2) if n_folds == 2 else ():
+        others = np.flatnonzero(fold_of != fold)
+        fold_of[others[counts[others].sum(axis=1).argmin()]] = fold
     folds: list[Split] = []
     for fold in range(n_folds):
         others = np.flatnonzero(fold_of != fold)
@@ -312,6 +316,11 @@ def _split_people(
         raise SplitError(
             f"With nobody in two parts, no sample of {', '.join(missing)} is left to learn from: "
             f"too few of the {len(people)} subjects show it. Add subjects, or leave the class out."
+        )
+    if empty := [part for part in PARTS if not parts[part]]:
+        raise SplitError(
+            f"With nobody in two parts, {' and '.join(empty)} would be empty: there are only "
+            f"{len(people)} subjects. Add subjects, or ask for fewer --folds."
         )
     return _make_split(kind, seed, parts)
 

@@ -25,13 +25,14 @@ from ferfusion.reporting.headline import write_headline
 from ferfusion.reporting.sections import (
     Table,
     find_main,
+    gather_recipes,
     group_comparisons,
     list_late,
     make_ablation,
     make_overview,
     make_tables,
     resolve_pair,
-    tell_paper,
+    tell_reported,
     tell_splits,
 )
 from ferfusion.reporting.summary import StudySummary
@@ -130,7 +131,7 @@ def write_report(study: StudySummary, path: Path) -> None:
             seeds=sorted({seed for seed, _ in splits}),
             n_folds=len({fold for _, fold in splits if fold is not None}),
             shared=sorted({s for split in study.splits for s in split.shared_subjects}),
-            shows_paper=any(row.paper_accuracy is not None for row in rows),
+            recipes={t.name: gather_recipes(t, study.reported) for t in tables},
         )
     )
     write_text(path, html)
@@ -260,7 +261,7 @@ def _open_templates() -> jinja2.Environment:
         duration=format_duration,
         range=format_range,
         splits=tell_splits,
-        paper=tell_paper,
+        reported=tell_reported,
         sentence_case=lambda text: text[:1].upper() + text[1:],
     )
     return environment

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 
 from ferfusion.evaluation.resolution import Resolution, resolve_test_set
 from ferfusion.evaluation.statistics import Interval, bootstrap_by_subject
-from ferfusion.expression import VIRI
 from ferfusion.reporting.comparisons import FUSION, QUIRK, Comparison, compare_pair
-from ferfusion.reporting.summary import RunReport, StudySummary, VariantFacts
+from ferfusion.reporting.summary import Reported, RunReport, StudySummary, VariantFacts
 from ferfusion.reporting.tables import (
     RESAMPLING_SEED,
     ResultRow,
@@ -15,8 +14,6 @@ from ferfusion.reporting.tables import (
     group_by_model,
 )
 
-# Test images of VIRI in the paper: 18 of each class.
-_N_PAPER = 90
 # More test splits than this are told by their range.
 _MOST_SPLITS_TOLD = 6
 
@@ -233,18 +230,50 @@ def tell_splits(row: ResultRow) -> str:
     return f"{low:.0f} to {high:.0f} % in {len(row.points)}"
 
 
-def tell_paper(rate: float | None, classes: Sequence[str]) -> str:
-    """Writes the paper's number, with its count where it is one of VIRI's 90 test images.
+def tell_reported(found: Reported) -> str:
+    """Writes what others report: a count where it is one, and the mark unless the paper prints it.
 
-    >>> tell_paper(0.8111, VIRI), tell_paper(0.7119, VIRI), tell_paper(None, VIRI)
-    ('73/90 = 81.1 %', '71.2 %', '')
+    >>> tell_reported(Reported(81.11, 73, 90, "Naseem et al. 2024", "paper", ""))
+    '73/90 = 81.1 %'
+    >>> tell_reported(Reported(71.19, None, None, "Siddiqui and Javaid 2020", "inferred", ""))
+    '71.2 % [inferred]'
     """
-    if rate is None:
+    if found.percent is None:
         return ""
-    correct = round(rate * _N_PAPER)
-    # The paper rounds to two digits, and cuts off once.
-    is_count = tuple(classes) == VIRI and abs(100 * (correct / _N_PAPER - rate)) < 0.01
-    return f"{correct}/{_N_PAPER} = {100 * rate:.1f} %" if is_count else f"{100 * rate:.1f} %"
+    count = "" if found.correct is None else f"{found.correct}/{found.n} = "
+    return f"{count}{found.percent:.1f} %" + ("" if found.mark == "paper" else f" [{found.mark}]")
+
+
+@dataclass(frozen=True)
+class KnownRecipes:
+    """What is known of how the published numbers of a table were made.
+
+    Attributes:
+        common: Facts that hold for every published model of the table: what, value, mark.
+        own: For each model the facts of its own.
+        remarks: For each model what a reader must know of its number, and who reports it.
+    """
+
+    common: tuple[tuple[str, str, str], ...]
+    own: Mapping[str, tuple[tuple[str, str, str], ...]]
+    remarks: Mapping[str, str]
+
+
+def gather_recipes(table: Table, reported: Mapping[str, Reported]) -> KnownRecipes | None:
+    """Gathers what is known of the published models of a table; None where nothing is."""
+    found = {row.title: reported[row.model] for row in table.rows if row.model in reported}
+    recipes = [one.recipe for one in found.values() if one.recipe]
+    if not found:
+        return None
+    common = tuple(f for f in recipes[0] if all(f in r for r in recipes)) if recipes else ()
+    return KnownRecipes(
+        common,
+        {title: tuple(f for f in one.recipe if f not in common) for title, one in found.items()},
+        {
+            title: ". ".join(text.rstrip(".") for text in (one.source, one.remark) if text) + "."
+            for title, one in found.items()
+        },
+    )
 
 
 def find_main(rows: Sequence[ResultRow]) -> tuple[ResultRow, ResultRow] | None:

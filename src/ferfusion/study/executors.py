@@ -158,12 +158,14 @@ _GRACE_S = 2.0
 
 # Torch, MKL and OpenBLAS read the first, OpenCV the second, all when they are imported.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+_GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass
 class _Worker:
     process: SpawnProcess
     pipe: Connection
+    gpu: str | None = None
     task: Task | None = None
     has_begun: bool = False
 
@@ -175,6 +177,7 @@ class _Crew:
     queue: Queue
     size: int
     on_event: OnEvent
+    gpus: Sequence[str] = ()
     workers: list[_Worker] = field(default_factory=list)
     broken_starts: int = 0
 
@@ -197,10 +200,12 @@ class _Crew:
         # The cast: checkers think of Windows, too.
         ours, theirs = cast("tuple[Connection, Connection]", Pipe())
         process = context.Process(target=_work, args=(theirs,), name="ferfusion worker")
-        with _sharing_cores(self.size):
+        taken = [worker.gpu for worker in self.workers]
+        gpu = min(self.gpus, key=taken.count) if self.gpus else None
+        with _sharing_machine(self.size, gpu):
             process.start()
         theirs.close()  # so that the pipe ends when the worker does
-        self.workers.append(_Worker(process, ours))
+        self.workers.append(_Worker(process, ours, gpu))
         return self.workers[-1]
 
     def listen(self) -> None:
@@ -264,7 +269,9 @@ class _Crew:
                 worker.pipe.close()
 
 
-def run_processes(tasks: Sequence[Task], workers: int, on_event: OnEvent) -> tuple[Failure, ...]:
+def run_processes(
+    tasks: Sequence[Task], workers: int, on_event: OnEvent, *, gpus: Sequence[str] = ()
+) -> tuple[Failure, ...]:
     """Runs the tasks in several processes of this machine, which share its cores evenly.
 
     Each worker process imports once and does many tasks. When one dies, by the system or by a
@@ -275,6 +282,7 @@ def run_processes(tasks: Sequence[Task], workers: int, on_event: OnEvent) -> tup
         tasks: In the order to start them. A task waits for its needs.
         workers: How many tasks may run at the same time.
         on_event: Gets what tasks tell, and each Failure at once. Called in this thread.
+        gpus: Names of CUDA devices; each worker sees one of them, and they are shared evenly.
 
     Returns:
         What failed, in the order of the tasks.
@@ -285,7 +293,7 @@ def run_processes(tasks: Sequence[Task], workers: int, on_event: OnEvent) -> tup
     if workers < 1:
         raise ValueError(f"At least one worker is needed, not {workers}.")
     queue = Queue(tasks, on_event)
-    crew = _Crew(queue, workers, on_event)
+    crew = _Crew(queue, workers, on_event, gpus)
     try:
         while crew.hand_out():
             crew.listen()
@@ -302,16 +310,23 @@ def count_cores() -> int:
 
 
 @contextmanager
-def _sharing_cores(workers: int) -> Iterator[None]:
+def _sharing_machine(workers: int, gpu: str | None) -> Iterator[None]:
     # In the environment a process starts with, because libraries read it when they are loaded.
-    # Who has set a variable knows why.
-    ours = [name for name in _THREAD_VARIABLES if name not in os.environ]
-    os.environ.update(dict.fromkeys(ours, str(max(1, count_cores() // workers))))
+    # Who has set a variable of threads knows why.
+    threads = str(max(1, count_cores() // workers))
+    ours = {name: threads for name in _THREAD_VARIABLES if name not in os.environ}
+    if gpu is not None:
+        ours[_GPU_VARIABLE] = gpu
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
     try:
         yield
     finally:
-        for name in ours:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _read_all(pipe: Connection) -> tuple[list[tuple[str, Any]], bool]:

@@ -214,21 +214,27 @@ def list_variants(
         quirks: Switched on in every table.
 
     Raises:
-        ConfigError: Nothing is left to do, or the name of a row is unknown.
+        ConfigError: Nothing is left to do, the name of a row is unknown, or there are too many
+            backbones.
     """
     quirks = tuple(quirks)
+    first, *more = dict.fromkeys(backbones)
     if not plan:
-        return (Variant("", backbones[0], choose_rows(rows, modalities), quirks),)
+        return (Variant("", first, choose_rows(rows, modalities), quirks),)
     if plan == "quirks":
+        if more:
+            raise ConfigError(
+                f"The plan quirks takes one backbone, not {', '.join((first, *more))}: its tables "
+                "differ in the quirks alone. Make one study for each."
+            )
         few = [r for r in list_rows(modalities) if r.fusion == "single" or r.steps != 1]
         few = [r for r in few if set(r.modalities) <= {_V, _I}]
-        variants = [Variant("none", backbones[0], tuple(few), quirks)]
+        variants = [Variant("none", first, tuple(few), quirks)]
         variants += [
-            Variant(quirk, backbones[0], tuple(few), tuple(sorted({*quirks, quirk})))
-            for quirk in QUIRKS
+            Variant(quirk, first, tuple(few), tuple(sorted({*quirks, quirk}))) for quirk in QUIRKS
         ]
     else:
-        variants = _list_matrix(plan, modalities, backbones, quirks)
+        variants = _list_matrix(plan, modalities, (first, *more), quirks)
     chosen = [
         Variant(v.name, v.backbone, choose_rows(rows, modalities, among=v.rows), v.quirks)
         for v in variants
@@ -249,12 +255,14 @@ def _list_matrix(
     # Without MSX, as in NVIE, infrared takes its place.
     pair = {_V, _M if _M in modalities else _I}
     table_5 = tuple(r for r in own if set(r.modalities) <= pair)
+    alexnet = tuple(r for r in others if r.method == "alexnet-svm")
     variants: list[Variant] = []
     for place, backbone in enumerate(backbones):
         rows = own if place == 0 else table_5
         if place == 0:
             wanted = ("attention", "regions-svm", *(("frozen-svm",) if plan == "sound" else ()))
             rows += tuple(r for r in others if r.method in wanted)
+        if backbone == "alexnet":
+            rows, alexnet = rows + alexnet, ()
         variants.append(Variant(backbone, backbone, rows, quirks))
-    alexnet = tuple(r for r in others if r.method == "alexnet-svm")
     return [*variants, Variant("alexnet", "alexnet", alexnet, quirks)] if alexnet else variants

@@ -1,10 +1,13 @@
 """All runs of a study, in an order that lets each find what it starts from; here or elsewhere."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import ConfigError
@@ -62,16 +65,17 @@ class Job:
         return tuple(Job(self.table, row, self.seed, self.fold) for row in self.row.needs)
 
 
-_benches: dict[Path, Workbench] = {}
-"""The workbench this process uses at present: opening one costs seconds."""
+_bench_of: list[tuple[Table, Workbench]] = []
+"""The table this process works on at present: opening a workbench costs seconds."""
 
 
 def open_bench(table: Table, advance: Callable[[int, int], None] | None = None) -> Workbench:
     """Gives the workbench of a table; opens it if this process doesn't hold it already."""
-    if table.folder not in _benches:
-        _benches.clear()
-        _benches[table.folder] = Workbench(table.dataset, table.setup, table.folder, advance)
-    return _benches[table.folder]
+    if not _bench_of or _bench_of[0][0] != table:
+        _bench_of.clear()
+        bench = Workbench(table.dataset, table.setup, table.folder, advance)
+        _bench_of.append((table, bench))
+    return _bench_of[0][1]
 
 
 def list_jobs(tables: Sequence[Table], seeds: Sequence[int]) -> tuple[Job, ...]:
@@ -79,7 +83,7 @@ def list_jobs(tables: Sequence[Table], seeds: Sequence[int]) -> tuple[Job, ...]:
     return tuple(
         Job(table, row, seed, fold)
         for table in tables
-        for seed in seeds
+        for seed in dict.fromkeys(seeds)
         for fold in table.setup.folds
         for row in order_with_needs(table.rows)
     )
@@ -99,6 +103,7 @@ def run_jobs(
     *,
     workers: int = 1,
     ray: str = "",
+    device: str = "cpu",
 ) -> tuple[Failure, ...]:
     """Makes every run that isn't finished: here, in several processes, or on a Ray cluster.
 
@@ -110,6 +115,8 @@ def run_jobs(
         on_event: Told (name of the job, what happened); a failure is the last of its job.
         workers: Processes on this machine.
         ray: Address of a cluster, `local`, or empty.
+        device: What the runs train on. Workers share the CUDA GPUs of this machine evenly; on Ray
+            each run has a GPU to itself.
 
     Raises:
         ConfigError: Both are asked for.
@@ -123,10 +130,18 @@ def run_jobs(
     if ray:
         from ferfusion.study.ray_executor import run_on_ray
 
-        return run_on_ray(tasks, ray, on_event)
+        return run_on_ray(tasks, ray, on_event, gpus=0 if device == "cpu" else None)
     if workers > 1:
-        return run_processes(tasks, workers, on_event)
+        return run_processes(tasks, workers, on_event, gpus=_list_gpus(device))
     return run_serial(tasks, on_event)
+
+
+def _list_gpus(device: str) -> list[str]:
+    if device != "cuda":
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    names = [name for name in visible if name] or map(str, range(torch.cuda.device_count()))
+    return list(names)
 
 
 def run_job(job: Job, tell: Callable[[Any], None]) -> None:

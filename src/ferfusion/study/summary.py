@@ -18,8 +18,8 @@ from ferfusion.reporting.summary import (
     DataFacts,
     Epoch,
     LateChoice,
-    RunReport,
     Reported,
+    RunReport,
     Skipped,
     SplitFacts,
     StageHistory,
@@ -101,6 +101,8 @@ def _find_reported(finished: Sequence[Finished], labels: tuple[str, ...]) -> dic
 def describe_recipe(facts: Mapping[str, Any]) -> dict[str, str]:
     """Names everything a run was trained with, in words."""
     recipe = facts["recipe"]
+    if "epochs" not in recipe:  # what an SVM's recipe says was chosen in that very run
+        recipe = {"classifier": "support vector machine; all it has to choose, on validation"}
     named = {
         name.replace("_", " "): ", ".join(value) or "none"
         if isinstance(value, list)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -98,6 +99,7 @@ class Workbench:
             self.dataset, setup.modalities, setup.size_px, folder=setup.cache, advance=advance
         )
         self._splits: dict[tuple[int, int | None], Split] = {}
+        self._facts = self._gather_facts()
         self._refuse_other_results()
 
     def lab(self, row: Row, seed: int, fold: int | None = None) -> Lab:
@@ -163,10 +165,36 @@ class Workbench:
 
     def _refuse_other_results(self) -> None:
         """Makes sure that a folder only ever holds results of one setup on one data set."""
+        if self._setup_path.exists():
+            before = json.loads(self._setup_path.read_text())
+            facts = self._facts
+            other = {name for name, value in facts.items() if before.get(name) != value}
+            changed = [
+                "the data or its pictures are others"
+                if name == "data"
+                else f"{name} was {before.get(name)!r}, now {value!r}"
+                for name, value in facts.items()
+                # Other modalities are other samples; saying so once is enough.
+                if name in other and not (name == "data" and "modalities" in other)
+            ]
+            if changed:
+                # A table of a plan lies one folder below.
+                places = [folder / "config.toml" for folder in (self.out, self.out.parent)]
+                config = next((path for path in places if path.exists()), places[0])
+                raise ResultsError(
+                    f"{self.out} holds results made otherwise: {'; '.join(changed)}. Give another "
+                    f"--out, or go on with the old options (--config {config})."
+                )
+        elif self.out.exists() and any(p.name not in OURS for p in self.out.iterdir()):
+            raise ResultsError(
+                f"{self.out} is not empty and not ours. Give another --out; nothing is overwritten."
+            )
+
+    def _gather_facts(self) -> dict[str, Any]:
         # As it comes back from the file: JSON makes lists of tuples.
         recipe = json.loads(json.dumps(asdict(self.setup.recipe)))
         recipe.pop("seed")
-        facts = {
+        return {
             "data": self.store.fingerprint,
             "modalities": [str(m) for m in self.setup.modalities],
             "backbone": self.setup.backbone,
@@ -181,35 +209,20 @@ class Workbench:
             "precision": self.hardware.precision,
             **recipe,
         }
-        if self._setup_path.exists():
-            before = json.loads(self._setup_path.read_text())
-            other = {name for name, value in facts.items() if before.get(name) != value}
-            changed = [
-                "the data or its pictures are others"
-                if name == "data"
-                else f"{name} was {before.get(name)!r}, now {value!r}"
-                for name, value in facts.items()
-                # Other modalities are other samples; saying so once is enough.
-                if name in other and not (name == "data" and "modalities" in other)
-            ]
-            if changed:
-                raise ResultsError(
-                    f"{self.out} holds results made otherwise: {'; '.join(changed)}. Give another "
-                    f"--out, or go on with the old options (--config {self.out / 'config.toml'})."
-                )
-        elif self.out.exists() and any(p.name not in OURS for p in self.out.iterdir()):
-            raise ResultsError(
-                f"{self.out} is not empty and not ours. Give another --out; nothing is overwritten."
-            )
-        self._facts = facts
 
     @property
     def _setup_path(self) -> Path:
         return self.out / "setup.json"
 
     def commit_setup(self) -> None:
-        """Ties the folder to this setup; called when there is a first result to protect."""
-        if not self._setup_path.exists():
+        """Ties the folder to this setup; called when there is a result to protect.
+
+        Raises:
+            ResultsError: Meanwhile another study has tied it to its own.
+        """
+        if self._setup_path.exists():
+            self._refuse_other_results()
+        else:
             write_text(self._setup_path, json.dumps(self._facts, indent=2) + "\n")
 
 
