@@ -88,8 +88,8 @@ class Settings:
     )
     rows: tuple[str, ...] = _option(
         ("all",),
-        "Parts of the comparison, joined by commas: all, single, early, 1-step, 3-step, late, or "
-        "names such as early-visible-infrared-3step. For `study`.",
+        "Parts of the comparison, joined by commas: all, single, early, 1-step, 3-step, late, "
+        "attention, svm, or names such as early-visible-infrared-3step. For `study`.",
     )
     plan: str = _option(
         "",
@@ -107,7 +107,7 @@ class Settings:
     )
     backbone: str = _option(
         "resnet18",
-        "resnet18, vgg16, shufflenet_v2, mobilenet_v2, ghostnet, or any name of timm.",
+        "resnet18, vgg16, shufflenet_v2, mobilenet_v2, ghostnet, alexnet, or any name of timm.",
     )
     weights: tuple[str, ...] = _option(
         ("imagenet",),

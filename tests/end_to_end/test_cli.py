@@ -11,14 +11,13 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ferfusion.cli.main import main
 from ferfusion.config import OPTIONS
 from ferfusion.data.splits import read_split
 from ferfusion.data.synthetic import write_synthetic_dataset
@@ -32,43 +31,14 @@ FAST = (
     *("--head-epochs", "0", "--batch-size", "16", "--device", "cpu", "--precision", "fp32"),
 )
 COLUMNS = [
-    *("model", "modalities", "fusion", "steps", "backbone", "split", "seed", "n_test", "correct"),
+    *("variant", "model", "modalities", "fusion", "steps", "method", "backbone", "split", "seed"),
+    *("fold", "n_test", "correct"),
     *("accuracy", "ci_low", "ci_high", "macro_precision", "macro_recall", "macro_f1"),
     *("parameters", "seconds", "paper_accuracy"),
 ]
 
 
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def said(self) -> str:
-        """Both streams, with line breaks made spaces and table borders taken out."""
-        return " ".join(re.sub(r"[^\w\s.,:;/'()%+\-=*]", " ", self.out + self.err).split())
-
-
-Ferfusion = Callable[..., Answer]
-
-
-@pytest.fixture
-def ferfusion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ferfusion:
-    """Runs a command in this process, through the same door as the installed script."""
-
-    def run(*words: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["ferfusion", *(str(w) for w in words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
-
-    return run
+Ferfusion = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +51,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def studied(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of all twelve models; tests that change it take a copy."""
     out = tmp_path_factory.mktemp("study") / "out"
-    subprocess.run(
+    done = subprocess.run(
         [FERFUSION, "study", data, *FAST, "--note", "Drawn.", "--out", out],
-        check=True,
+        check=False,
         capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
     return out
 
 
@@ -338,12 +310,12 @@ def test_study_leaves_what_the_issue_promises(studied: Path, data: Path) -> None
         assert facts["versions"]["torch"]
         assert facts["split_checksum"] == read_split(folder / "split.csv").checksum
     papers = {row["model"]: row["paper_accuracy"] for row in rows}
-    assert float(papers["visible"]) == 70 / 90
+    assert float(papers["visible"]) == 0.7778
     assert papers["infrared"] == "", "the paper gives infrared for ResNet-18 alone"
     by_name = {row["model"]: int(row["parameters"]) for row in rows}
     singles = sum(by_name[m] for m in ("visible", "infrared", "msx"))
     assert by_name["late-visible-infrared-msx"] == singles
-    assert len(list((studied / "runs").iterdir())) == 12
+    assert len([p for p in (studied / "runs").iterdir() if p.is_dir()]) == 12
     assert not list(studied.rglob("unfinished.safetensors"))
     assert not list(studied.rglob("*.part"))
     assert tomllib.loads((studied / "config.toml").read_text())["size"] == 32
@@ -394,7 +366,8 @@ def test_a_row_alone_brings_the_single_models_it_needs(
     out = tmp_path / "study"
     answer = ferfusion("study", data, *FAST, "--rows", "late-visible-msx", "--out", out)
     assert answer.code == 0, answer.said
-    assert {p.name for p in (out / "runs").iterdir()} == {"visible", "msx", "late-visible-msx"}
+    runs = {p.name for p in (out / "runs").iterdir() if p.is_dir()}
+    assert runs == {"visible", "msx", "late-visible-msx"}
     models = [r["model"] for r in read_csv(out / "results.csv")[1]]
     assert models == ["visible", "msx", "late-visible-msx"]
 
@@ -479,6 +452,112 @@ def test_interrupted_study_goes_on_and_finishes(
     # The same answers as the study that nobody interrupted.
     for path in sorted((studied / "predictions").iterdir()):
         assert_same_answers(path, out / "predictions" / path.name)
+
+
+def test_a_run_that_fails_stops_nothing_else_and_is_named(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    line = ("study", data, *FAST, "--rows", "late-visible-infrared,msx", "--out", out)
+    (out / "runs").mkdir(parents=True)
+    in_the_way = out / "runs" / "infrared"
+    in_the_way.write_text("a file where a folder belongs")
+    answer = ferfusion(*line)
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
+    assert "2 runs failed. Everything else is kept" in answer.err
+    assert re.search(r"^  infrared: .*infrared", answer.err, re.M)
+    assert "  late-visible-infrared: infrared, which it needs, failed" in answer.err
+    assert "infrared failed:" in answer.out
+    assert [r["model"] for r in read_csv(out / "results.csv")[1]] == ["visible", "msx"]
+    page = (out / "report.html").read_text()
+    assert "infrared, which it needs, failed" in page
+    before = when_changed(out)
+
+    in_the_way.unlink()
+    answer = ferfusion(*line)
+    assert answer.code == 0, answer.said
+    after = when_changed(out)
+    kept = {path: when for path, when in before.items() if path != in_the_way}
+    assert {path: after[path] for path in kept} == kept
+    models = [r["model"] for r in read_csv(out / "results.csv")[1]]
+    assert models == ["visible", "infrared", "msx", "late-visible-infrared"]
+    assert "which it needs, failed" not in (out / "report.html").read_text()
+
+
+def test_when_nothing_can_be_done_there_is_no_page(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    (out / "runs").mkdir(parents=True)
+    (out / "runs" / "msx").write_text("a file where a folder belongs")
+    answer = ferfusion("study", data, *FAST, "--rows", "msx", "--out", out)
+    assert answer.code == 2
+    assert "1 run failed" in answer.err
+    assert not (out / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--folds", 1), "--folds 1 would test on what was learned"),
+        (("--folds", 2, "--split-file", "mine.csv"), "--folds draws its splits"),
+        (("--folds", 9, "--rows", "msx"), "9 folds by subject need at least 11 subjects"),
+        (("--backbones", "vgg16"), "--backbones belongs to a plan"),
+        (("--workers", 2, "--devices", 2), "--workers and --ray give each model one process"),
+        (("--workers", 2, "--ray", "local", "--rows", "msx"), "with --ray leave them out"),
+        (("--plan", "sond"), "Did you mean 'sound'?"),
+        (("--plan", "sound", "--devices", 2), "A plan trains many models"),
+        (("--plan", "sound", "--rows", "vissible"), "Did you mean 'visible'?"),
+        (("--plan", "sound", "--backbones", "resnet-18"), "Did you mean 'resnet18'?"),
+        (("--plan", "quirks", "--quirks", "same_flips"), "identical_flips"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused_before_anything_is_trained(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path, options: tuple[object, ...], words: str
+) -> None:
+    given = [word for word in FAST if "--plan" not in options or word != "--backbone"]
+    if "--plan" in options:
+        given.remove("shufflenet_v2")
+    answer = ferfusion("study", data, *given, *options, "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert words in answer.err
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_a_plan_has_backbones_of_its_own(ferfusion: Ferfusion, data: Path, tmp_path: Path) -> None:
+    answer = ferfusion("study", data, *FAST, "--plan", "sound", "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert "--backbone shufflenet_v2 would change nothing. Give --backbones" in answer.err
+
+
+def test_folds_without_a_plan(ferfusion: Ferfusion, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    rows = ("--rows", "regions-svm-visible,regions-svm-infrared")
+    line = ("study", data, *FAST, *rows, "--folds", 3, "--seed", "0,4")
+    answer = ferfusion(*line, "--out", out)
+    assert answer.code == 0, answer.said
+    runs = {p.name for p in (out / "runs").iterdir() if p.is_dir()}
+    assert runs == {
+        f"regions-svm-{m}{seed}-fold{fold}"
+        for m in ("visible", "infrared")
+        for seed in ("", "-seed4")
+        for fold in (1, 2, 3)
+    }
+    results = read_csv(out / "results.csv")[1]
+    assert len(results) == 12
+    assert {(r["fold"], r["variant"], r["steps"]) for r in results} == {
+        (fold, "", "") for fold in "123"
+    }
+    everybody = sorted(
+        i for part in read_split(next(out.rglob("split.csv"))).parts.values() for i in part
+    )
+    for name in ("visible", "visible-seed4", "infrared", "infrared-seed4"):
+        _, answers = read_csv(out / "predictions" / f"regions-svm-{name}.csv")
+        assert sorted(a["sample_id"] for a in answers) == everybody
+    assert {p.name for p in (out / "splits").iterdir()} == {
+        f"subject-seed{seed}-fold{fold}of3.csv" for seed in (0, 4) for fold in (1, 2, 3)
+    }
 
 
 def test_split_by_image_says_what_it_flatters(

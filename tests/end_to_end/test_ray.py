@@ -5,13 +5,14 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.errors import ConfigError, DataError
 from ferfusion.study.executors import Failure, Task, Tell
 
@@ -134,6 +135,31 @@ def test_all_is_done_although_a_node_dies_in_the_middle(cluster: Cluster, tmp_pa
     assert again
     assert all(starts[n][-1] != doomed for n in numbers)
     assert all(told[str(n)] == starts[n] for n in numbers)
+
+
+def test_a_study_on_a_local_ray(
+    ferfusion: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray's processes run elsewhere: what the user names is seen from here.
+    monkeypatch.chdir(tmp_path)
+    write_synthetic_dataset(Path("faces"), subjects=6, size_px=32)
+    line = ("study", "faces", "--backbone", "shufflenet_v2", "--weights", "none", "--size", 32)
+    line += ("--epochs", 1, "--batch-size", 16, "--device", "cpu", "--precision", "fp32")
+    line += ("--rows", "visible,late-visible-infrared", "--ray", "local", "--out", "out")
+    answer = ferfusion(*line)
+    assert answer.code == 0, answer.said
+    models = ["visible", "infrared", "late-visible-infrared"]
+    for model in models:
+        assert Path(f"out/runs/{model}/run.json").exists()
+        assert Path(f"out/predictions/{model}.csv").exists()
+    assert answer.said.count("test ") == len(models)
+    assert "was there already" not in answer.said
+    assert "late-visible-infrared" in Path("out/results.csv").read_text()
+    assert not ray.is_initialized()
+    # On Ray as in this process.
+    again = ferfusion("rerun", "out/runs/late-visible-infrared")
+    assert again.code == 0, again.said
+    assert "The same, to the last digit" in again.said
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense"])

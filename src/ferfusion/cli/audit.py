@@ -1,30 +1,256 @@
-"""Looks for leaks before a study. (Being written; the interface below is what cli/study.py uses.)"""
+"""Looks for leaks: in `inspect`, in all of the data, and before every study, in its splits."""
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ferfusion.cli.setup import is_main_process, say
 from ferfusion.data.cache import ImageStore
 from ferfusion.data.dataset import Dataset
-from ferfusion.data.splits import Split
+from ferfusion.data.leaks import (
+    AuditReport,
+    find_leaks,
+    find_two_names,
+    group_links,
+    repair_split,
+)
+from ferfusion.data.links import Link
+from ferfusion.data.splits import PARTS, Split, write_split
+from ferfusion.data.twins import PictureAudit, audit_pictures
+from ferfusion.errors import SplitError
+from ferfusion.imaging.files import read_image
+from ferfusion.modality import MODALITIES
+from ferfusion.reporting.audit_page import AuditPage, Pair, write_audit_page
+
+LEAKS_PAGE = "leaks.html"
+TWINS_PAGE = "twins.html"
+_SHOWN_PAIRS = 60
+_SHOWN_GROUPS = 5
 
 
 @dataclass(frozen=True)
 class AuditSummary:
-    """What the audit found and was told to ignore, and what it looked at."""
+    """What the audit of a study's splits found and was told to ignore.
+
+    Attributes:
+        sentences: What leaks, a sentence each; empty if nothing does.
+        looked_at: One sentence on what was looked at.
+        page: Where the pairs lie side by side; None if nothing leaks.
+    """
 
     sentences: tuple[str, ...]
     looked_at: str
+    page: Path | None = None
 
 
 def audit_before_study(
     dataset: Dataset,
-    store: ImageStore,
+    store: ImageStore,  # noqa: ARG001  (the audit has a size of its own)
     splits: Sequence[Split],
     *,
     allow_leaks: bool,
     out: Path,
     advance: Callable[[int, int], None],
+    cache: Path | None = None,
 ) -> AuditSummary:
-    """Finds leaks across the parts of the splits."""
-    return AuditSummary((), "")
+    """Finds what leaks across the parts of a study's splits.
+
+    The paper's split shares subjects by design: there only pictures are leaks, and the page of the
+    study warns of the subjects anyhow.
+
+    Args:
+        dataset: The samples of the study.
+        store: Its decoded pictures.
+        splits: All that will be used.
+        allow_leaks: Say what leaks and go on.
+        out: Folder of the study, where the page with the pairs is written.
+        advance: Told of progress.
+        cache: Where decoded pictures and earlier audits are kept.
+
+    Raises:
+        SplitError: Something leaks and leaks are not allowed.
+    """
+    audit = audit_pictures(dataset, folder=cache, advance=advance)
+    reports = [find_leaks(audit.links, split, dataset) for split in splits]
+    leaking = [r for r in reports if r.leaks or (r.subjects and r.split.kind != "paper")]
+    if not leaking:
+        return AuditSummary((), audit.looked_at)
+    worst = max(leaking, key=lambda r: (len(r.leaks), len(r.subjects)))
+    sentences = worst.sentences(with_subjects=worst.split.kind != "paper")
+    if len(splits) > 1:
+        sentences += (
+            f"{len(leaking)} of {len(splits)} splits leak; these counts are of the worst, drawn "
+            f"from seed {worst.split.seed}.",
+        )
+    page = out / LEAKS_PAGE
+    data = shlex.quote(str(dataset.root))
+    ways_out = (
+        ("a clean split", f"ferfusion inspect {data} --repair clean-split.csv"),
+        ("a study of it", f"ferfusion study {data} --split-file clean-split.csv --out DIR"),
+        ("this split all the same", "add --allow-leaks; the report says so"),
+    )
+    if is_main_process():
+        write_audit_page(
+            AuditPage(
+                f"Leaks in the split of {dataset.root.name}",
+                _name_exposed(worst),
+                audit.looked_at,
+                sentences,
+                _lay_out(worst, dataset),
+                len(worst.leaks),
+                ways_out,
+            ),
+            page,
+        )
+    if not allow_leaks:
+        several = (
+            " Several splits, as of --folds, are clean once both names of a person are one in "
+            "subjects.csv, or the copies are removed."
+            if len(splits) > 1
+            else ""
+        )
+        raise SplitError(
+            "\n  ".join(("The split leaks, so its test would flatter every model:", *sentences))
+            + f"\nLook at {page}. For a clean split: {ways_out[0][1]} ; then give --split-file "
+            f"clean-split.csv.{several} To run all the same, give --allow-leaks; the report will "
+            "say so."
+        )
+    for sentence in sentences:
+        say(f"Leak: {sentence}", colour="red")
+    return AuditSummary(sentences, audit.looked_at, page)
+
+
+def inspect_twins(
+    dataset: Dataset,
+    split: Split | None,
+    out: Path,
+    *,
+    advance: Callable[[int, int], None],
+    cache: Path | None = None,
+) -> PictureAudit:
+    """Says which samples show the same photograph, and what of it leaks in a split.
+
+    Args:
+        dataset: All samples.
+        split: The split that a study would use, if there is one.
+        out: Where the page with the pairs is written, if there are any.
+        advance: Told of progress.
+        cache: Where decoded pictures and earlier audits are kept.
+    """
+    audit = audit_pictures(dataset, folder=cache, advance=advance)
+    say(f"Looked for twins: {audit.looked_at}")
+    if not audit.links:
+        say("No two samples are found to show the same photograph.")
+    else:
+        _tell_groups(audit, dataset)
+    if split is not None:
+        _tell_split(find_leaks(audit.links, split, dataset))
+    if audit.links:
+        groups = group_links(audit.links)
+        n_in_groups = sum(len(group) for group in groups)
+        path = out / TWINS_PAGE
+        report = None if split is None else find_leaks(audit.links, split, dataset)
+        page = AuditPage(
+            f"Twins in {dataset.root.name}",
+            f"{n_in_groups} of {len(dataset.samples)} samples have a twin; they make "
+            f"{len(groups)} groups that must stay together.",
+            audit.looked_at,
+            () if report is None else report.sentences(),
+            _lay_out(report, dataset, audit.links),
+            len(audit.links),
+            (
+                (
+                    "a clean split",
+                    f"ferfusion inspect {shlex.quote(str(dataset.root))} --repair FILE",
+                ),
+            ),
+        )
+        write_audit_page(page, path)
+        say(f"Look at {path}")
+    return audit
+
+
+def write_repair(dataset: Dataset, audit: PictureAudit, seed: int, path: Path) -> Split:
+    """Writes a split in which nothing leaks, and says how it came out.
+
+    Raises:
+        SplitError: There is none.
+    """
+    split = repair_split(dataset, audit.links, seed)
+    write_split(split, path)
+    sizes = ", ".join(f"{part} {len(split.parts[part])}" for part in PARTS)
+    say(f"A split without leaks is in {path}: {sizes} samples.")
+    return split
+
+
+def _tell_groups(audit: PictureAudit, dataset: Dataset) -> None:
+    groups = group_links(audit.links)
+    say(
+        f"{sum(len(group) for group in groups)} of {len(dataset.samples)} samples have a twin. "
+        f"They make {len(groups)} groups that must stay together in one part of a split:",
+        colour="yellow",
+    )
+    for group in groups[:_SHOWN_GROUPS]:
+        shown = ", ".join(group[:4]) + (f" and {len(group) - 4} more" if len(group) > 4 else "")
+        say(f"  {shown}")
+    if len(groups) > _SHOWN_GROUPS:
+        say(f"  and {len(groups) - _SHOWN_GROUPS} more groups")
+    names = find_two_names(audit.links, dataset)
+    if names:
+        shown = ", ".join(f"{a} and {b}" for a, b in names[:5])
+        say(
+            f"The same photograph stands under two subjects in {len(names)} cases: {shown}"
+            f"{', ...' if len(names) > 5 else ''}. Are they one person?",
+            colour="yellow",
+        )
+
+
+def _tell_split(report: AuditReport) -> None:
+    kind = {"paper": "by image", "subject": "by subject"}.get(report.split.kind, "in the file")
+    which = f"The split {kind}" + (f", seed {report.split.seed}," if kind.startswith("by") else "")
+    if report.is_clean:
+        say(f"{which} has no leak.")
+        return
+    say(f"{which} leaks:", colour="red")
+    for sentence in report.sentences():
+        say(f"  {sentence}")
+
+
+def _name_exposed(report: AuditReport) -> str:
+    n_test = len(report.split.parts["test"])
+    if report.leaks:
+        return f"{report.exposed['test']} of {n_test} test samples have a twin outside test."
+    return f"{len(report.subjects)} subjects are in more than one part of the split."
+
+
+def _lay_out(
+    report: AuditReport | None, dataset: Dataset, links: Sequence[Link] = ()
+) -> tuple[Pair, ...]:
+    """Reads the pictures of the pairs to be shown: what leaks first, then other twins."""
+    part_of: Mapping[str, str] = {}
+    leaks: list[Link] = []
+    if report is not None:
+        part_of = {i: part for part in PARTS for i in report.split.parts[part]}
+        leaks = [leak.link for leak in report.leaks]
+    crossing = set(leaks)
+    shown = (*leaks, *(link for link in links if link not in crossing))[:_SHOWN_PAIRS]
+    samples = {sample.id: sample for sample in dataset.samples}
+    pairs = []
+    for link in shown:
+        both = (samples[link.first], samples[link.second])
+        pictures = {
+            str(m): (
+                read_image(both[0].images[m]) if m in both[0].images else None,
+                read_image(both[1].images[m]) if m in both[1].images else None,
+            )
+            for m in MODALITIES
+            if any(m in sample.images for sample in both)
+        }
+        names = tuple(", ".join(x for x in (s.id, s.subject, part_of.get(s.id)) if x) for s in both)
+        why = tuple(
+            f"{e.first}: {e.says}" if e.first is e.second else f"{e.first} and {e.second}: {e.says}"
+            for e in link.evidence
+        )
+        pairs.append(Pair(link.kind, (names[0], names[1]), why, pictures))
+    return tuple(pairs)

@@ -12,13 +12,22 @@ from rich.console import Console
 from rich.table import Table
 
 from ferfusion.atomic import write_text
-from ferfusion.cli.setup import say
+from ferfusion.cli.audit import inspect_twins, write_repair
+from ferfusion.cli.progress import StudyProgress
+from ferfusion.cli.setup import choose_modalities, say
 from ferfusion.config import Settings
 from ferfusion.data import augmentation
 from ferfusion.data.cache import resize
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
-from ferfusion.errors import BrokenFilesError, DataError, ImageError
+from ferfusion.data.splits import (
+    Split,
+    check_split,
+    draw_paper_split,
+    draw_subject_split,
+    read_split,
+)
+from ferfusion.errors import BrokenFilesError, DataError, ImageError, SplitError
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
 from ferfusion.imaging.files import read_image
 from ferfusion.modality import MODALITIES, Modality
@@ -28,8 +37,11 @@ SHOWN_PROBLEMS = 20
 DRAWS = 8
 
 
-def run_inspect(data: Path, out: Path, settings: Settings) -> None:
-    """Prints what was understood, draws the sheets, and fails if any picture is unusable."""
+def run_inspect(data: Path, out: Path, settings: Settings, repair: Path | None = None) -> None:
+    """Prints what was understood, draws the sheets, and fails if any picture is unusable.
+
+    Then says which samples are twins and what leaks; with `repair`, writes a clean split there.
+    """
     dataset = open_dataset(data, subject_pattern=settings.subject_pattern or None)
     console = Console(highlight=False, soft_wrap=True)
     _print_reading(dataset, console)
@@ -47,8 +59,33 @@ def run_inspect(data: Path, out: Path, settings: Settings) -> None:
     for name, sheet in sheets.items():
         Image.fromarray(sheet).save(out / name)
         say(f"Look at {out / name}")
-    pattern = ("--subject-pattern", settings.subject_pattern) if settings.subject_pattern else ()
-    say("\nNext: " + shlex.join(("ferfusion", "study", str(data), *pattern, "--out", "DIR")))
+    usable = dataset.complete_in(choose_modalities(dataset, settings))
+    cache = Path(settings.cache) if settings.cache else None
+    with StudyProgress() as progress:
+        split = None if repair else _find_split(usable, settings)
+        audit = inspect_twins(dataset, split, out, advance=progress.look, cache=cache)
+    options = ["--subject-pattern", settings.subject_pattern] if settings.subject_pattern else []
+    if settings.modalities != Settings().modalities:
+        options += ["--modalities", ",".join(settings.modalities)]
+    if repair:
+        write_repair(usable, audit, settings.seed[0], repair)
+    if repair or settings.split_file:
+        options += ["--split-file", str(repair or settings.split_file)]
+    say("\nNext: " + shlex.join(("ferfusion", "study", str(data), *options, "--out", "DIR")))
+
+
+def _find_split(dataset: Dataset, settings: Settings) -> Split | None:
+    """Reads the split file, or draws the split that a study would draw, if it can be drawn."""
+    if settings.split_file:
+        split = read_split(Path(settings.split_file))
+        check_split(split, dataset)
+        return split
+    by_subject = settings.split == "subject" or (settings.split == "auto" and dataset.has_subjects)
+    try:
+        return (draw_subject_split if by_subject else draw_paper_split)(dataset, settings.seed[0])
+    except SplitError as error:
+        say(f"A study could draw no split: {error}", colour="yellow")
+        return None
 
 
 def _print_reading(dataset: Dataset, console: Console) -> None:

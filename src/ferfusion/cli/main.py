@@ -62,15 +62,26 @@ def demo(out: Path) -> None:
 @click.option(
     "--out", type=FOLDER, metavar="DIR", help="Folder for the sheets; default: ferfusion-inspect."
 )
-@settings_options("subject_pattern", "size", "seed", "augmentation")
-def inspect(settings: Settings, data: Path, out: Path | None) -> None:
-    """Say what is understood of DATA, what is wrong with it, and draw contact sheets.
+@click.option(
+    "--repair",
+    type=FOLDER,
+    metavar="FILE",
+    help="Write a split without leaks there: twins and subjects stay together.",
+)
+@settings_options(
+    *("subject_pattern", "split", "split_file", "modalities", "size", "cache", "seed"),
+    "augmentation",
+)
+def inspect(settings: Settings, data: Path, out: Path | None, repair: Path | None) -> None:
+    """Say what is understood of DATA and what is wrong with it; draw sheets; look for leaks.
 
     DATA is a folder (VIRI as published, or any tree whose names say class and modality) or a CSV.
+    Samples that show the same photograph are listed, and what of it leaks between the parts of
+    the split that a study would use.
     """
     from ferfusion.cli.inspect import run_inspect
 
-    run_inspect(data, out or Path("ferfusion-inspect"), settings)
+    run_inspect(data, out or Path("ferfusion-inspect"), settings, repair)
 
 
 @app.command(short_help="Train one model on DATA and test it.")

@@ -193,6 +193,7 @@ def _prepare(
                 allow_leaks=is_told_to,
                 out=out,
                 advance=progress.look,
+                cache=table.setup.cache,
             )
             leaks |= dict.fromkeys(audit.sentences)
             audited = audited or audit.looked_at

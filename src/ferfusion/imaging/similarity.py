@@ -17,7 +17,7 @@ _KEYPOINTS_AT_PX = 128  # smaller pictures are enlarged before keypoints are sou
 _RATIO = 0.85  # of the nearest to the second nearest descriptor, below which a match is kept
 _LEAST_INLIERS = 8
 _HOPELESS = 0.2  # fine correlation before refining; of true copies 3 in 1000 were below
-_FINE_PX, _COARSE_PX, _LOCAL_PX = 1.5, 6.0, 6.0
+_COARSE_PX, _LOCAL_PX = 6.0, 6.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def describe(picture: UInt8[np.ndarray, "size size 3"]) -> Look:
     # Even light first, or the dark half of a face has no keypoints.
     even = flatten_light(large, np.ones_like(large), 6.0 * large.shape[0] / 128)
     levels = cv2.GaussianBlur(np.clip(even * 40 + 128, 0, 255).astype(np.uint8), (0, 0), 0.8)
-    sift = cv2.SIFT_create(nfeatures=_KEYPOINTS, contrastThreshold=0.01, edgeThreshold=15)
+    sift = cv2.SIFT.create(nfeatures=_KEYPOINTS, contrastThreshold=0.01, edgeThreshold=15)
     found, descriptors = sift.detectAndCompute(levels, None)
     if descriptors is None or not len(found):
         return Look(grey, np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
@@ -180,16 +180,13 @@ def compare(first: Look, second: Look, *, mirrored: bool = False) -> Agreement |
     )
 
 
-def _find_geometry(
-    first: Look, second: Look
-) -> tuple[Float[np.ndarray, "3 3"], int] | None:
+def _find_geometry(first: Look, second: Look) -> tuple[Float[np.ndarray, "3 3"], int] | None:
     """Finds the plane geometry that most matches follow: affine, or perspective if they suffice."""
     matches = match(first, second)
     if len(matches) < _LEAST_INLIERS:
         return None
     here, there = first.points[matches[:, 0]], second.points[matches[:, 1]]
     tolerance = max(1.0, 3.0 * first.size_px / _KEYPOINTS_AT_PX)
-    cv2.setRNGSeed(0)
     affine, kept = cv2.estimateAffine2D(
         here, there, method=cv2.RANSAC, ransacReprojThreshold=1.3 * tolerance, maxIters=300
     )
@@ -236,8 +233,9 @@ def _refine(
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 1e-3)
     refined = matrix.copy()
     try:
+        everywhere = whole.astype(np.uint8)
         _, refined = cv2.findTransformECC(
-            still, moving, refined, cv2.MOTION_HOMOGRAPHY, stop, None, 1
+            still, moving, refined, cv2.MOTION_HOMOGRAPHY, stop, everywhere, 1
         )
     except cv2.error:  # it lost its way, so the keypoints know better
         return matrix
@@ -260,7 +258,9 @@ def _correlate(
         return None
     inside = seen > 0
     smooth = [cv2.GaussianBlur(grey, (0, 0), 0.7) for grey in (onto, laid)]
-    a, b = (flatten_light(grey, seen, _FINE_PX) for grey in smooth)
+    # Small pictures have little that is fine, and all of it is needed.
+    fine_px = 1.5 if len(onto) >= 96 else 1.0
+    a, b = (flatten_light(grey, seen, fine_px) for grey in smooth)
     fine = _correlation(a[inside], b[inside])
     a, b = (flatten_light(grey, seen, _COARSE_PX) for grey in smooth)
     coarse = _correlation(a[inside], b[inside])

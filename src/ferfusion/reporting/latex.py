@@ -59,18 +59,19 @@ def write_latex(study: StudySummary, path: Path) -> None:
         if found.percent is not None
     }
     rows = make_rows(study.runs)
-    data = f"{study.data.root_name}. {study.data.note}" if study.data.note else study.data.root_name
+    data = study.data.root_name
+    note = f". {study.data.note}" if study.data.note else ""
     parts = [r"% Needs \usepackage{booktabs}. Made by ferfusion study."]
     for variant in dict.fromkeys(row.variant for row in rows):
         of_variant = [row for row in rows if row.variant == variant]
-        caption = f"Accuracy on {data}" + (f" Table: {variant}." if variant else "")
+        caption = f"Accuracy on {data}" + (f", {variant}" if variant else "") + note
         label = "tab:results" + (
             f"-{re.sub('[^a-z0-9]+', '-', variant.lower())}" if variant else ""
         )
         parts.append(render_latex_results(of_variant, published, caption, label))
     comparisons = compare_models(study.runs)
     if comparisons:
-        caption = f"Paired comparisons on {data}"
+        caption = f"Paired comparisons on {data}{note}"
         parts.append(render_latex_comparisons(comparisons, caption, "tab:comparisons"))
     write_text(path, "\n\n".join(part.strip() for part in parts) + "\n")
 

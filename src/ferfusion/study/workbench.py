@@ -32,8 +32,8 @@ from ferfusion.training.machine import settle, start_fabric
 from ferfusion.training.recipe import Hardware, Recipe, Schedule
 from ferfusion.training.stages import Lab
 
-OURS = frozenset({"setup.json", "config.toml", "splits", "runs", "stages", STATE})
-"""What an unfinished study or training leaves in its folder."""
+OURS = frozenset({"setup.json", "config.toml", "splits", "runs", "stages", "leaks.html", STATE})
+"""What an unfinished or refused study or training leaves in its folder."""
 
 
 @dataclass(frozen=True)

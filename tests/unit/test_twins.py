@@ -1,0 +1,235 @@
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ferfusion.cli.audit import audit_before_study
+from ferfusion.data import augmentation
+from ferfusion.data.cache import decode_all
+from ferfusion.data.dataset import Dataset
+from ferfusion.data.leaks import find_leaks, find_two_names, group_links, repair_split
+from ferfusion.data.opening import open_dataset
+from ferfusion.data.splits import draw_paper_split, draw_subject_split
+from ferfusion.data.synthetic import write_synthetic_dataset
+from ferfusion.data.twins import PictureAudit, audit_pictures
+from ferfusion.errors import SplitError
+from ferfusion.expression import VIRI
+from ferfusion.modality import MODALITIES, Modality
+
+STANDIN = Path(__file__).parents[3] / "shared/data/viri_standin"
+SUFFIXES = {"Vis": Modality.VISIBLE, "Ir": Modality.INFRARED, "MSX": Modality.MSX}
+
+
+def quiet(done: int, total: int) -> None:
+    assert 0 <= done <= total
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_synthetic_dataset(tmp_path_factory.mktemp("twins") / "faces", subjects=6)
+
+
+@pytest.fixture(scope="module")
+def clean(drawn: Path) -> PictureAudit:
+    return audit_pictures(open_dataset(drawn), advance=quiet)
+
+
+@pytest.fixture(scope="module")
+def copied(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Most pictures have a twin: slightly changed, under another name and another subject."""
+    folder = tmp_path_factory.mktemp("copied") / "faces"
+    shutil.copytree(drawn, folder)
+    with (drawn / "subjects.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows[:25]):
+        stem = f"new_{number:03}"
+        moved = augmentation.draw("sound", seed=2, epoch=0, sample_id=stem)
+        for suffix, modality in SUFFIXES.items():
+            (old,) = drawn.glob(f"VIRI-*-{suffix}/{row['stem']}.png")
+            picture = cv2.imread(str(old))
+            changed = augmentation.apply(moved, picture, modality)
+            quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
+            new = folder / old.parent.name / f"{stem}.jpg"
+            cv2.imwrite(str(new), changed, quality)
+        rows.append({**row, "stem": stem, "subject": f"other{number:03}"})
+    with (folder / "subjects.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return open_dataset(folder)
+
+
+@pytest.fixture(scope="module")
+def found(copied: Dataset) -> PictureAudit:
+    return audit_pictures(copied, advance=quiet)
+
+
+def number_of(sample_id: str) -> int:
+    """Names the moment of a copy and of its original alike."""
+    label, _, stem = sample_id.partition("/")
+    if stem.startswith("new_"):
+        return int(stem[4:])
+    return VIRI.index(label) + len(VIRI) * (int(stem.rpartition("_")[2]) - 1)
+
+
+def test_drawn_people_are_not_taken_for_each_other(clean: PictureAudit) -> None:
+    assert clean.links == ()
+    assert clean.size_px == 128
+    assert "30 visible, 30 infrared, 30 msx pictures" in clean.looked_at
+
+
+def test_drawn_people_as_small_as_in_quick_trials_are_not_either(tmp_path: Path) -> None:
+    small = write_synthetic_dataset(tmp_path / "faces", subjects=6, size_px=48)
+    audit = audit_pictures(open_dataset(small))
+    assert (audit.size_px, audit.links) == (48, ())
+
+
+def test_every_twin_is_found_and_nothing_else(found: PictureAudit) -> None:
+    pairs = {frozenset((link.first, link.second)) for link in found.links}
+    assert len(pairs) == 25
+    assert all(len({number_of(i) for i in pair}) == 1 for pair in pairs)
+    assert {link.kind for link in found.links} <= {"near-duplicate", "changed copy"}
+    modalities = {e.first for link in found.links for e in link.evidence}
+    assert modalities == set(MODALITIES)
+
+
+def test_repair_gives_a_split_that_audits_clean(copied: Dataset, found: PictureAudit) -> None:
+    leaking = find_leaks(found.links, draw_subject_split(copied, 0), copied)
+    assert leaking.leaks
+    assert leaking.subjects == ()
+    repaired = repair_split(copied, found.links, 0)
+    assert find_leaks(found.links, repaired, copied).is_clean
+    assert len(find_two_names(found.links, copied)) == 25
+    assert max(map(len, group_links(found.links, copied))) == 10
+
+
+def test_a_second_audit_looks_nothing_up(
+    copied: Dataset, found: PictureAudit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferfusion.data.twins.describe", lambda picture: pytest.fail("looked"))
+    assert audit_pictures(copied) == found
+
+
+def test_a_study_on_a_leaking_split_is_refused_unless_told(
+    copied: Dataset, found: PictureAudit, tmp_path: Path
+) -> None:
+    store = decode_all(copied, copied.modalities, 32)
+    subject, paper = draw_subject_split(copied, 0), draw_paper_split(copied, 0)
+    for splits in ([subject], [paper]):
+        with pytest.raises(SplitError, match=r"--repair.*--allow-leaks") as refused:
+            audit_before_study(
+                copied, store, splits, allow_leaks=False, out=tmp_path, advance=quiet
+            )
+        assert "leaks.html" in str(refused.value)
+    html = (tmp_path / "leaks.html").read_text()
+    assert html.count("data:image/jpeg") > 6
+    told = audit_before_study(
+        copied, store, [subject, paper], allow_leaks=True, out=tmp_path, advance=quiet
+    )
+    assert any("test samples have a twin outside test" in s for s in told.sentences)
+    assert any("2 of 2 splits leak" in s for s in told.sentences)
+    repaired = repair_split(copied, found.links, 0)
+    summary = audit_before_study(
+        copied, store, [repaired], allow_leaks=False, out=tmp_path, advance=quiet
+    )
+    assert summary.sentences == ()
+    assert "perceptual hash" in summary.looked_at
+
+
+def test_the_papers_split_shares_subjects_by_design_and_others_may_not(
+    drawn: Path, clean: PictureAudit, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    dataset = open_dataset(drawn)
+    store = decode_all(dataset, dataset.modalities, 32)
+    paper = draw_paper_split(dataset, 0)
+    assert find_leaks(clean.links, paper, dataset).subjects
+
+    def audit(kind: str) -> tuple[str, ...]:
+        split = replace(paper, kind=kind)
+        return audit_before_study(
+            dataset, store, [split], allow_leaks=False, out=tmp_path, advance=quiet
+        ).sentences
+
+    assert audit("paper") == ()
+    with pytest.raises(SplitError, match="Subjects in more than one part: 6"):
+        audit("file")
+
+
+def write_table(folder: Path, rows: list[dict[str, str]]) -> Dataset:
+    with (folder / "faces.csv").open("w", newline="") as file:
+        names = ["sample_id", "expression", "subject", *MODALITIES]
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return open_dataset(folder / "faces.csv")
+
+
+def copy_pictures(
+    drawn: Path, folder: Path, name: Callable[[str, int], str], stems: int = 12
+) -> dict[Modality, list[str]]:
+    named: dict[Modality, list[str]] = {}
+    for suffix, modality in SUFFIXES.items():
+        for number, old in enumerate(sorted(drawn.glob(f"VIRI-*-{suffix}/*.png"))[:stems]):
+            new = name(suffix, number)
+            shutil.copy(old, folder / new)
+            named.setdefault(modality, []).append(new)
+    return named
+
+
+def test_one_moment_torn_apart_is_found_by_name(drawn: Path, tmp_path: Path) -> None:
+    files = copy_pictures(drawn, tmp_path, lambda suffix, n: f"face{n:02}_{suffix}.png")
+    rows = [
+        {"sample_id": f"{m}-{n}", "expression": "happy", "subject": f"s{n}", m: file}
+        for m in (Modality.VISIBLE, Modality.INFRARED)
+        for n, file in enumerate(files[m])
+    ]
+    audit = audit_pictures(write_table(tmp_path, rows))
+    pairs = {(link.first, link.second) for link in audit.links}
+    assert pairs == {(f"infrared-{n}", f"visible-{n}") for n in range(12)}
+    assert {link.kind for link in audit.links} == {"across modalities"}
+
+
+def test_an_msx_picture_is_found_by_what_it_shows(drawn: Path, tmp_path: Path) -> None:
+    # Names say nothing: each modality counts another way.
+    files = copy_pictures(drawn, tmp_path, lambda suffix, n: f"{suffix.lower()}x{n * 7 + 3}.png")
+    for number, name in enumerate(files[Modality.MSX]):
+        (tmp_path / name).rename(tmp_path / f"q{900 - number}.png")
+    files[Modality.MSX] = [f"q{900 - number}.png" for number in range(12)]
+    rows = [
+        {"sample_id": f"{m}-{n:02}", "expression": "happy", m: file}
+        for m in (Modality.INFRARED, Modality.MSX)
+        for n, file in enumerate(files[m])
+    ]
+    links = audit_pictures(write_table(tmp_path, rows)).links
+    assert len(links) >= 4
+    assert all(link.first[-2:] == link.second[-2:] for link in links)
+
+
+def test_the_same_file_is_found_however_small_and_a_blank_one_says_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in range(6):
+        picture = rng.integers(0, 255, (20, 20, 3)).astype(np.uint8)
+        if n == 3:
+            picture = cv2.imread(str(tmp_path / "1.png"))
+        if n >= 4:
+            picture[:] = 0
+        cv2.imwrite(str(tmp_path / f"{n}.png"), picture)
+        rows.append({"sample_id": f"{n}", "expression": "sad", "visible": f"{n}.png"})
+    audit = audit_pictures(write_table(tmp_path, rows))
+    assert [(link.first, link.second, link.kind) for link in audit.links] == [
+        ("1", "3", "same file")
+    ]
+    assert "as files only" in audit.looked_at
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STANDIN.is_dir(), reason="needs the private stand-in set")
+def test_no_two_faces_of_the_stand_in_set_are_taken_for_one() -> None:
+    assert audit_pictures(open_dataset(STANDIN)).links == ()
