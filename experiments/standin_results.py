@@ -5,7 +5,7 @@
 
 (under a minute each) writes results.csv, report.html and its text, tables.tex, the figures and
 README.md beside the runs; with a last argument also the part of that file between its two marker
-lines. DATA is only asked what is in it; no picture is read.
+lines. Of DATA it reads what is in it, and its pictures for the audit.
 """
 
 import re
@@ -15,8 +15,10 @@ from pathlib import Path
 
 from ferfusion.atomic import write_text
 from ferfusion.config import Settings, read_config, resolve
+from ferfusion.data.leaks import find_leaks
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import Split, read_split
+from ferfusion.data.twins import audit_pictures
 from ferfusion.reporting.comparisons import FUSION, compare_models, render_comparisons_markdown
 from ferfusion.reporting.figures import draw_accuracies
 from ferfusion.reporting.fusion_surface import draw_fusion_surface
@@ -50,15 +52,20 @@ def main(data: Path, study: Path, readme: Path | None) -> None:
     backbones = settings.backbones or (settings.backbone,)
     variants = list_variants(settings.plan, ("all",), dataset.modalities, backbones)
     finished = read_finished([study / variant.name for variant in variants])
+    splits = list_splits(study / variants[0].name, settings)
+    audit = audit_pictures(dataset)
+    reports = [find_leaks(audit.links, split, dataset) for _, split in splits]
     summary = summarise_study(
         dataset,
-        list_splits(study / variants[0].name, settings),
+        splits,
         finished,
         title=f"The plan '{settings.plan}' on the stand-in set",
         n_incomplete=0,
         note=NOTE,
         command=(study / "command.txt").read_text(encoding="utf-8").strip(),
         plan=settings.plan,
+        leaks=tuple(sentence for report in reports for sentence in report.sentences()),
+        audited=audit.looked_at,
     )
     write_results([run.record for run in summary.runs], study / "results.csv")
     write_latex(summary, study / "tables.tex")
@@ -168,7 +175,7 @@ class _Text(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if tag in ("style", "svg", "head"):
             self.hidden += 1
-        elif tag in ("td", "th"):
+        elif tag in ("td", "th", "dd"):
             self.lines[-1] += " | "
         elif tag in ("p", "h1", "h2", "h3", "tr", "dt", "li", "figcaption", "summary", "pre"):
             self.lines.append("#" * int(tag[1]) + " " if tag in ("h1", "h2", "h3") else "")

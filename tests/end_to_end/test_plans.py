@@ -40,7 +40,8 @@ ROWS = [
     *("early-visible-infrared-1step", "early-visible-infrared-3step"),
     *("late-visible-infrared", "late-visible-infrared-msx"),
     *("attention-visible", "attention-infrared", "attention-early-visible-infrared-3step"),
-    *("regions-svm-visible", "regions-svm-late-visible-infrared"),
+    "regions-svm-visible",
+    *("regions-svm-early-visible-infrared", "regions-svm-late-visible-infrared"),
     *("frozen-svm-msx", "frozen-svm-early-visible-msx"),
     *("alexnet-svm-visible", "alexnet-svm-early-visible-infrared"),
 ]

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from ferfusion.atomic import write_text
 
-Picture = UInt8[np.ndarray, "height width 3"]
+Picture = UInt8[np.ndarray, "_ _ 3"]  # of any size: pictures of a pair need not be alike in it
 
 _SIDE_PX = 128
 _QUALITY = 80
