@@ -257,7 +257,8 @@ def _check(name: str, value: Any) -> Any:
 
 def _check_choice(shown: str, value: Any, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise ConfigError(unknown_name(f"value of {shown}", str(value), choices))
+        known = [choice for choice in choices if choice]
+        raise ConfigError(unknown_name(f"value of {shown}", str(value), known))
 
 
 def _convert(shown: str, value: Any, wanted: type) -> Any:

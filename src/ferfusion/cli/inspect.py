@@ -19,6 +19,7 @@ from ferfusion.config import Settings
 from ferfusion.data import augmentation
 from ferfusion.data.cache import resize
 from ferfusion.data.dataset import Dataset
+from ferfusion.data.leaks import find_leaks
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import (
     Split,
@@ -69,6 +70,10 @@ def run_inspect(data: Path, out: Path, settings: Settings, repair: Path | None =
         options += ["--modalities", ",".join(settings.modalities)]
     if repair:
         write_repair(usable, audit, settings.seed[0], repair)
+    if split is not None and find_leaks(audit.links, split, usable).leaks:
+        repairing = ("ferfusion", "inspect", str(data), *options, "--repair", "clean-split.csv")
+        say("\nNext, for a split without leaks: " + shlex.join(repairing))
+        return
     if repair or settings.split_file:
         options += ["--split-file", str(repair or settings.split_file)]
     say("\nNext: " + shlex.join(("ferfusion", "study", str(data), *options, "--out", "DIR")))

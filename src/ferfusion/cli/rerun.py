@@ -17,13 +17,18 @@ from ferfusion.study.rerun import (
     recall_setup,
     repeat_run,
 )
-from ferfusion.study.run import read_run
+from ferfusion.study.run import RUN, read_run
 
 REPETITION = "rerun.json"
 
 
 def run_rerun(run: Path, data: Path | None, out: Path | None, settings: Settings) -> bool:
     """Repeats a run, says what came out, and whether every answer is the same."""
+    if not (run / RUN).is_file():
+        raise ConfigError(
+            f"{run} is not a finished run: it has no {RUN}. Give the folder of `ferfusion train`, "
+            "or one in the runs folder of a study."
+        )
     before = read_run(run)
     setup = recall_setup(
         before,
