@@ -474,4 +474,4 @@ def test_rerun_refuses_other_data_and_finds_data_that_moved(
 def test_rerun_of_what_is_no_run(ferfusion: Ferfusion, sound: Path, tmp_path: Path) -> None:
     answer = ferfusion("rerun", sound, "--out", tmp_path / "again")
     assert answer.code == 2
-    assert "run.json is missing or damaged" in answer.err
+    assert "is not a finished run: it has no run.json" in answer.err
