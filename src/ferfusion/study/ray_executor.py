@@ -61,7 +61,8 @@ def run_on_ray(
         What failed, in the order of the tasks.
 
     Raises:
-        ConfigError: Ray isn't installed, there is no cluster, or no node has room for a task.
+        ConfigError: Ray isn't installed, there is no cluster, it goes away, or no node has room for
+            a task.
     """
     queue = Queue(tasks, on_event)
     with _connected(address) as ray:
@@ -78,7 +79,16 @@ def run_on_ray(
             if not running:
                 return queue.failures
             ended, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_S)
-            for name, event in ray.get(mailbox.empty.remote()):
+            try:
+                letters = ray.get(mailbox.empty.remote())
+            except ray.exceptions.RayError as error:
+                # The mailbox lives as long as this node does.
+                last = str(error).strip().splitlines()[-1:]
+                raise ConfigError(
+                    f"Ray stopped answering ({' '.join(last) or type(error).__name__}). What is "
+                    "finished is kept: start Ray again, and type the same line."
+                ) from error
+            for name, event in letters:
                 on_event(name, pickle.loads(event))
             for result in ended:
                 queue.settle(running.pop(result), _read_result(ray, result))
