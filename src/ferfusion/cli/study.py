@@ -67,6 +67,11 @@ def make_tables(dataset: Dataset, out: Path, settings: Settings) -> tuple[Table,
             "--workers and --ray give each model one process, --devices and --nodes give one model "
             "several. Leave one of them out."
         )
+    if settings.plan == "quirks" and settings.quirks:
+        raise ConfigError(
+            "The plan quirks switches each quirk on by itself and holds it against none. Leave "
+            "--quirks out, or leave --plan out to run one comparison with these quirks."
+        )
     if settings.backbones and plan is None:
         raise ConfigError(
             f"--backbones belongs to a plan ({', '.join(PLANS)}). Without one, give --backbone."
