@@ -12,6 +12,7 @@ from ferfusion.reporting.tables import (
     ResultRow,
     find_best_single,
     group_by_model,
+    keep_complete,
 )
 
 # More test splits than this are told by their range.
@@ -120,7 +121,7 @@ def choose_models(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
 def find_fused(rows: Sequence[ResultRow]) -> ResultRow | None:
     """Finds the fused network that validation prefers; the first among equals."""
     fused = [row for row in rows if row.fusion != "single" and row.method == "network"]
-    return max(fused, key=lambda row: row.val_accuracy, default=None)
+    return max(keep_complete(fused), key=lambda row: row.val_accuracy, default=None)
 
 
 def make_overview(tables: Sequence[Table]) -> dict[str, dict[str, ResultRow]]:

@@ -174,7 +174,13 @@ def find_best_single(rows: Sequence[ResultRow]) -> ResultRow | None:
     Never by test accuracy: the model that fusion must beat would be picked for its luck.
     """
     singles = [row for row in rows if row.fusion == "single" and row.method == "network"]
-    return max(singles, key=lambda row: row.val_accuracy, default=None)
+    return max(keep_complete(singles), key=lambda row: row.val_accuracy, default=None)
+
+
+def keep_complete(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Keeps the models that answered most often: others lack folds or seeds that failed."""
+    most = max((sum(row.n_test) for row in rows), default=0)
+    return [row for row in rows if sum(row.n_test) == most]
 
 
 def render_results_markdown(rows: Sequence[ResultRow], *, paper_heading: str | None = None) -> str:
