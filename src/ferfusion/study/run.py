@@ -191,7 +191,9 @@ def _keep(
     write_text(folder / SEEN, json.dumps(list_digests(bench.store, lab.split)) + "\n")
     write_predictions(made.val, folder / VAL)
     write_predictions(made.test, folder / TEST)
-    backbone = "none" if row.method == "regions-svm" else lab.backbone.name
+    # Two baselines bring features of their own, whatever the study's backbone.
+    own = {"regions-svm": "none", "alexnet-svm": "alexnet"}
+    backbone = own.get(row.method, lab.backbone.name)
     published = find_published(row.name, backbone, lab.labels)
     record = make_record(
         made.test,
