@@ -162,7 +162,7 @@ def test_inspect_tells_of_twins_and_repairs(
     run_inspect(copied.root, tmp_path, Settings(size=32), clean)
     assert capsys.readouterr().out.rstrip().endswith(f"--split-file {clean} --out DIR")
     run_inspect(copied.root, tmp_path, Settings(size=32, split_file=str(clean)))
-    assert "The split in the file has no leak." in capsys.readouterr().out
+    assert "The split in the file: no leak is found." in capsys.readouterr().out
 
 
 def test_the_papers_split_shares_subjects_by_design_and_others_may_not(

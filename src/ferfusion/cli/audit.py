@@ -180,7 +180,7 @@ def write_repair(dataset: Dataset, audit: PictureAudit, seed: int, path: Path) -
     split = repair_split(dataset, audit.links, seed)
     write_split(split, path)
     sizes = ", ".join(f"{part} {len(split.parts[part])}" for part in PARTS)
-    say(f"A split without leaks is in {path}: {sizes} samples.")
+    say(f"A split in which no leak is found is in {path}: {sizes} samples.")
     return split
 
 
@@ -210,7 +210,7 @@ def _tell_split(report: AuditReport) -> None:
     kind = {"paper": "by image", "subject": "by subject"}.get(report.split.kind, "in the file")
     which = f"The split {kind}" + (f", seed {report.split.seed}," if kind.startswith("by") else "")
     if report.is_clean:
-        say(f"{which} has no leak.")
+        say(f"{which}: no leak is found.")
         return
     say(f"{which} leaks:", colour="red")
     for sentence in report.sentences():

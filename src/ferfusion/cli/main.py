@@ -66,7 +66,7 @@ def demo(out: Path) -> None:
     "--repair",
     type=FOLDER,
     metavar="FILE",
-    help="Write a split without leaks there: twins and subjects stay together.",
+    help="Write a split there in which the twins that were found, and subjects, stay together.",
 )
 @settings_options(
     *("subject_pattern", "split", "split_file", "modalities", "size", "cache", "seed"),
