@@ -154,7 +154,7 @@ def test_inspect_tells_of_twins_and_repairs(
     said = capsys.readouterr().out
     assert "30 of 30 samples have a twin. They make 15 groups" in said
     assert "Are they one person?" in said
-    assert "The split by subject, seed 0, leaks:" in said
+    assert "The split by subject, seed 0 leaks:" in said
     assert said.rstrip().endswith("--repair clean-split.csv")
     assert (tmp_path / "twins.html").read_text().count("<figure>") == 15
 

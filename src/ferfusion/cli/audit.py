@@ -208,7 +208,7 @@ def _tell_groups(audit: PictureAudit, dataset: Dataset) -> None:
 
 def _tell_split(report: AuditReport) -> None:
     kind = {"paper": "by image", "subject": "by subject"}.get(report.split.kind, "in the file")
-    which = f"The split {kind}" + (f", seed {report.split.seed}," if kind.startswith("by") else "")
+    which = f"The split {kind}" + (f", seed {report.split.seed}" if kind.startswith("by") else "")
     if report.is_clean:
         say(f"{which}: no leak is found.")
         return
