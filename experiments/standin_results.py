@@ -14,10 +14,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from ferfusion.atomic import write_text
-from ferfusion.config import Settings, read_config, resolve
+from ferfusion.config import read_config, resolve
 from ferfusion.data.leaks import find_leaks
 from ferfusion.data.opening import open_dataset
-from ferfusion.data.splits import Split, read_split
 from ferfusion.data.twins import audit_pictures
 from ferfusion.reporting.comparisons import FUSION, compare_models, render_comparisons_markdown
 from ferfusion.reporting.figures import draw_accuracies
@@ -35,7 +34,7 @@ from ferfusion.reporting.tables import (
 )
 from ferfusion.study.plan import list_variants
 from ferfusion.study.schedule import read_finished
-from ferfusion.study.summary import summarise_study
+from ferfusion.study.summary import find_splits, summarise_study
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NOTE = (
@@ -52,12 +51,15 @@ def main(data: Path, study: Path, readme: Path | None) -> None:
     backbones = settings.backbones or (settings.backbone,)
     variants = list_variants(settings.plan, ("all",), dataset.modalities, backbones)
     finished = read_finished([study / variant.name for variant in variants])
-    splits = list_splits(study / variants[0].name, settings)
     audit = audit_pictures(dataset)
-    reports = [find_leaks(audit.links, split, dataset) for _, split in splits]
+    # By image the same people are in several parts by design; the page says so by itself.
+    reports = [
+        find_leaks(audit.links, used.split, dataset)
+        for used in find_splits(finished)
+        if used.split.kind == "subject"
+    ]
     summary = summarise_study(
         dataset,
-        splits,
         finished,
         title=f"The plan '{settings.plan}' on the stand-in set",
         n_incomplete=0,
@@ -89,19 +91,6 @@ def main(data: Path, study: Path, readme: Path | None) -> None:
         before, rest = text.split(BEGIN)
         short = "\n\n".join((BEGIN, *tell_first_table(summary), END))
         write_text(readme, before + short + rest.split(END)[1])
-
-
-def list_splits(folder: Path, settings: Settings) -> list[tuple[int | None, Split]]:
-    """Reads the splits of a table."""
-    return [
-        (
-            fold,
-            read_split(folder / "splits" / f"{kind}-seed{seed}-fold{fold}of{settings.folds}.csv"),
-        )
-        for kind in ("subject",)
-        for seed in settings.seed
-        for fold in range(1, settings.folds + 1)
-    ]
 
 
 def tell_tables(summary: StudySummary) -> list[str]:
@@ -175,6 +164,8 @@ class _Text(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if tag in ("style", "svg", "head"):
             self.hidden += 1
+        elif tag in ("br", "small"):
+            self.lines[-1] += " "
         elif tag in ("td", "th", "dd"):
             self.lines[-1] += " | "
         elif tag in ("p", "h1", "h2", "h3", "tr", "dt", "li", "figcaption", "summary", "pre"):

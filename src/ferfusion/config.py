@@ -15,8 +15,9 @@ from typing import Any
 
 import tomlkit
 
+from ferfusion.data.cache_folder import LIMIT_GB
 from ferfusion.errors import ConfigError, unknown_name
-from ferfusion.study.plan import PLANS
+from ferfusion.study.plan import PLANS, Plan
 from ferfusion.training.recipe import QUIRKS, Recipe
 
 _RECIPE = Recipe()
@@ -70,7 +71,14 @@ class Settings:
         224, "Side of the square pictures a model sees, in pixels.", least=32, most=1024
     )
     cache: str = _option(
-        "", "Folder for decoded pictures; empty: ~/.cache/ferfusion.", metavar="DIR"
+        "",
+        "Folder for decoded pictures; empty: $FERFUSION_CACHE, else ~/.cache/ferfusion.",
+        metavar="DIR",
+    )
+    cache_limit: float = _option(
+        LIMIT_GB,
+        "How large that folder may grow, in GB; what was used longest ago is removed. 0: no limit.",
+        least=0,
     )
     note: str = _option("", "A sentence about the data, shown beside every number of the page.")
     # Model
@@ -221,10 +229,35 @@ def resolve(given: Mapping[str, Any], config: Path | None = None) -> Settings:
     Raises:
         ConfigError: A name or value makes no sense; the sentence says what would.
     """
-    merged = {**(read_config(config) if config else {}), **given}
-    plan = PLANS.get(str(merged.get("plan", "")).strip())
-    merged = {**(plan.defaults if plan else {}), **merged}
+    file = read_config(config) if config else {}
+    plan = _find_plan({**file, **given})
+    if "plan" in given and plan is not _find_plan(file):
+        file = _keep_chosen(file)
+    defaults = dict(plan.defaults) if plan else {}
+    if "image_split" in _split_words({**file, **given}.get("quirks", ())):
+        defaults.pop("split", None)  # whoever asks for the quirk asks for its split
+    merged = {**defaults, **file, **given}
     return Settings(**{name: _check(name, value) for name, value in merged.items()})
+
+
+def _find_plan(values: Mapping[str, Any]) -> Plan | None:
+    return PLANS.get(str(values.get("plan", "")).strip())
+
+
+def _keep_chosen(file: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out what a saved file only holds because its plan, or nobody, chose otherwise.
+
+    Saved files hold every option. Under another plan those that are as they come must not win.
+    """
+    plan = _find_plan(file)
+    usual = {name: option.default for name, option in OPTIONS.items()}
+    usual |= plan.defaults if plan else {}
+    return {name: value for name, value in file.items() if _check(name, value) != usual[name]}
+
+
+def _split_words(value: Any) -> list[str]:
+    pieces = value if isinstance(value, list | tuple) else [value]
+    return [word.strip() for piece in pieces for word in str(piece).split(",")]
 
 
 def _check(name: str, value: Any) -> Any:

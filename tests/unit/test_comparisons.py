@@ -12,6 +12,8 @@ from ferfusion.reporting.comparisons import (
     FUSION,
     QUIRK,
     STEPS,
+    THIRD,
+    WHERE,
     compare_models,
     compare_pair,
     render_comparisons_markdown,
@@ -102,11 +104,14 @@ def test_every_fused_model_against_the_best_single_and_three_steps_against_one()
         ("visible + infrared, early, 3-step", "visible"),
         ("visible + infrared, late", "visible"),
         ("visible + infrared, early, 3-step", "visible + infrared, early, 1-step"),
+        ("visible + infrared, early, 3-step", "visible + infrared, late"),
     ]
-    assert [c.verdict for c in comparisons] == ["no difference shown", "better", "worse", "better"]
+    assert [c.verdict for c in comparisons] == [
+        "no difference shown", "better", "worse", "better", "better",
+    ]  # fmt: skip
     assert tuple(c.adjusted_p for c in comparisons) == holm([c.test.p_value for c in comparisons])
     assert comparisons[1].test.difference == pytest.approx(38 / 80)
-    assert [c.question for c in comparisons] == [FUSION, FUSION, FUSION, STEPS]
+    assert [c.question for c in comparisons] == [FUSION, FUSION, FUSION, STEPS, WHERE]
     for c in comparisons:
         assert c.mcnemar_p == mcnemar_exact(c.paired.first, c.paired.second).p_value
 
@@ -151,11 +156,33 @@ def test_markdown_of_comparisons():
     assert (
         "| visible + infrared, early, 1-step | visible | 4 | 0 | +5.0 | 1.000 | 1.000 | no" in text
     )
-    assert len(text.splitlines()) == 6
+    assert len(text.splitlines()) == 7
 
 
 def titles(runs: list[RunReport]) -> list[tuple[str, str, str]]:
     return [(c.title, c.against, c.question) for c in compare_models(runs)]
+
+
+def test_three_modalities_are_held_against_two_of_the_same_fusion_in_the_first_table():
+    def fused(variant: str) -> list[RunReport]:
+        return [
+            run(f"{fusion}-{m}", right(50), val=30, fusion=fusion, steps=steps, modalities=m,
+                variant=variant, backbone=variant)
+            for fusion, steps in (("early", 3), ("late", None))
+            for m in ("visible+infrared", "visible+msx", "visible+infrared+msx")
+        ]  # fmt: skip
+
+    found = titles([*fused("a"), *fused("b")])
+    assert [pair[:2] for pair in found if pair[2] == THIRD] == [
+        ("visible + infrared + MSX, early, 3-step, a", "visible + infrared, early, 3-step, a"),
+        ("visible + infrared + MSX, early, 3-step, a", "visible + MSX, early, 3-step, a"),
+        ("visible + infrared + MSX, late, a", "visible + infrared, late, a"),
+        ("visible + infrared + MSX, late, a", "visible + MSX, late, a"),
+    ]
+    assert [pair[:2] for pair in found if pair[2] == WHERE] == [
+        (f"{inputs}, early, 3-step, a", f"{inputs}, late, a")
+        for inputs in ("visible + infrared", "visible + MSX", "visible + infrared + MSX")
+    ]
 
 
 def test_a_backbone_is_held_against_the_same_network_of_the_first():
@@ -168,8 +195,8 @@ def test_a_backbone_is_held_against_the_same_network_of_the_first():
         run("msx", right(45), val=20, modalities="msx", variant="vgg16", backbone="vgg16"),
     ]  # fmt: skip
     assert titles(runs) == [
-        ("visible + infrared, early, 3-step, resnet18", "visible, single, resnet18", FUSION),
-        ("visible, single, vgg16", "visible, single, resnet18", BACKBONE),
+        ("visible + infrared, early, 3-step, resnet18", "visible, resnet18", FUSION),
+        ("visible, vgg16", "visible, resnet18", BACKBONE),
     ]
 
 
@@ -182,8 +209,8 @@ def test_a_quirk_is_held_against_the_same_model_without():
     ]
     (comparison,) = compare_models(runs)
     assert comparison.question == QUIRK
-    assert comparison.title == "visible, single, double_softmax"
-    assert comparison.against == "visible, single, none"
+    assert comparison.title == "visible, double_softmax"
+    assert comparison.against == "visible, none"
     assert comparison.verdict == "worse"
 
 

@@ -213,3 +213,21 @@ def test_file_that_makes_no_sense_is_named(
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         resolve({}, tmp_path / "nowhere.toml")
+
+
+def test_another_plan_lies_over_what_nobody_chose_in_a_saved_file(tmp_path: Path):
+    saved = tmp_path / "config.toml"
+    saved.write_text(render(resolve({"plan": "paper", "epochs": 7, "note": "Mine."})))
+    same = resolve({}, saved)
+    assert (same.plan, same.epochs, same.batch_size) == ("paper", 7, 64)
+    other = resolve({"plan": "sound"}, saved)
+    assert (other.epochs, other.note) == (7, "Mine."), "chosen by hand"
+    assert (other.split, other.folds, other.batch_size) == ("subject", 5, Settings().batch_size)
+
+
+def test_the_quirk_of_the_split_takes_the_place_of_a_plans_split():
+    assert resolve({"plan": "sound"}).split == "subject"
+    assert resolve({"plan": "sound", "quirks": "image_split"}).split == "auto"
+    assert resolve({"plan": "sound", "quirks": "image_split", "split": "subject"}).split == (
+        "subject"
+    ), "setup refuses what was asked for twice"

@@ -13,7 +13,7 @@ from ferfusion.evaluation.statistics import PairedTest
 from ferfusion.expression import VIRI
 from ferfusion.modality import Modality
 from ferfusion.reporting.comparisons import FUSION, QUIRK, Comparison, compare_models
-from ferfusion.reporting.headline import write_headline
+from ferfusion.reporting.headline import write_headline, write_quirks_headline
 from ferfusion.reporting.page import make_confusion_tables, write_report
 from ferfusion.reporting.record import Fusion, make_record
 from ferfusion.reporting.sections import make_tables
@@ -437,6 +437,55 @@ def test_the_headline_says_what_the_test_supports():
     assert "no test compares them" in write_headline(rows, ()).support
 
 
+def test_the_headline_names_no_model_that_lacks_folds():
+    single, fused, other = make_run(0, 0), make_run(9, 0), make_run(3, 0)
+    # Validation prefers it by far, but it answered about half of the faces only.
+    half = np.arange(N_TEST // 2)
+    predictions = fused.predictions
+    fewer = dataclasses.replace(
+        predictions,
+        sample_ids=tuple(predictions.sample_ids[i] for i in half),
+        subjects=tuple(predictions.subjects[i] for i in half),
+        labels=predictions.labels[half],
+        probs=predictions.probs[half],
+    )
+    record = dataclasses.replace(fused.record, n_test=len(half), correct=len(half))
+    lacking = dataclasses.replace(
+        fused, predictions=fewer, record=record, val_correct=fused.val_n, calibrated=fewer.probs
+    )
+    rows = make_rows((single, lacking, other))
+    comparisons = compare_models((single, lacking, other))
+    assert rows[1].val_accuracy == 1 > rows[2].val_accuracy
+    assert rows[2].inputs in write_headline(rows, comparisons).finding
+    assert f"of {N_TEST} test faces" in write_headline(rows, comparisons).finding
+    assert f"of {len(half)} test faces" not in write_headline(rows, comparisons).finding
+
+
+def test_the_headline_of_quirks_says_which_change_anything():
+    def quirk(run: RunReport, name: str) -> RunReport:
+        record = dataclasses.replace(run.record, variant=name)
+        return dataclasses.replace(run, record=record)
+
+    single, fused = make_run(0, 0), make_run(9, 0)
+    runs = [quirk(run, name) for name in ("none", "double_softmax") for run in (single, fused)]
+    rows, comparisons = make_rows(runs), compare_models(runs)
+    assert write_quirks_headline(rows, [c for c in comparisons if c.question == FUSION]) is None
+    said = write_quirks_headline(rows, comparisons)
+    assert said is not None
+    assert said.finding.startswith("None of the 1 quirks is shown to change")
+    lower = PairedTest(n=90, only_a=1, only_b=21, p_value=0.001)
+    told = [
+        dataclasses.replace(c, test=lower, adjusted_p=0.002)
+        if c.question == QUIRK and c.title.startswith("visible, ")
+        else c
+        for c in comparisons
+    ]
+    said = write_quirks_headline(rows, told)
+    assert said is not None
+    assert "double softmax (lower in 1 of 2 models)" in said.finding
+    assert "adjusted p = 0.002" in said.support
+
+
 def test_the_headline_of_half_a_study():
     single, fused = (make_run(0, 0),), (make_run(9, 0),)
     said = write_headline(make_rows(single), ())
@@ -503,7 +552,7 @@ def test_quirks_stand_in_one_table_before_all_else(pages: Pages):
     assert table.count("<small>p ") == 4
     assert "can't fall below 0.905" in page.text
     assert "What does the quirk change?" not in page.text
-    assert "without any of the paper's quirks" in page.text
+    assert "quirks, 1 is shown to change how often a model is right" in page.text
     differing = [c for c in compare_models(pool_folds(study.runs)) if c.question == QUIRK]
     assert {c.verdict for c in differing} == {"worse", "no difference shown"}
 

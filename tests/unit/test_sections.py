@@ -10,17 +10,18 @@ from ferfusion.reporting.record import Fusion, make_record
 from ferfusion.reporting.sections import (
     choose_models,
     find_main,
-    gather_recipes,
+    gather_shared,
     group_comparisons,
+    group_splits,
+    leave_out_person,
     make_ablation,
     make_overview,
     make_tables,
     resolve_pair,
-    tell_reported,
     tell_splits,
 )
-from ferfusion.reporting.summary import Reported, RunReport, VariantFacts
-from ferfusion.reporting.tables import make_rows, pool_folds
+from ferfusion.reporting.summary import RunReport, SplitFacts, VariantFacts
+from ferfusion.reporting.tables import make_rows
 
 
 def run(
@@ -180,42 +181,48 @@ def test_splits_are_told_as_counts_rates_or_range():
     assert tell_splits(replace(row, points=(0.5, 0.7, 0.9) * 5)) == "50 to 90 % in 15"
 
 
-SUM = ("optimiser", "Adam", "follow-up")
-SPLIT = ("split", "by image", "paper")
+def test_a_model_with_one_answer_is_found():
+    runs = study()
+    dull = runs[0]
+    probs = np.tile([0.4, 0.6], (80, 1))
+    runs[0] = replace(dull, predictions=replace(dull.predictions, probs=probs))
+    first, second = make_tables(make_rows(runs), runs, FACTS)
+    assert first.constant == {dull.record.key: "sad"}
+    assert second.constant == {}
 
 
-def reported(percent: float | None, correct: int | None, mark: str, *facts: tuple[str, str, str]):
-    n = None if correct is None else 90
-    return Reported(percent, correct, n, "Somebody 2020", mark, "Other data", facts)
+def test_first_weights_are_told_in_words():
+    facts = [
+        VariantFacts("a", {"first weights": "none"}),
+        VariantFacts("b", {"first weights": "b.safetensors"}),
+    ]
+    tables = make_tables(make_rows(study()), study(), facts)
+    assert [table.weights for table in tables] == ["random weights", "b.safetensors"]
 
 
-@pytest.mark.parametrize(
-    ("found", "said"),
-    [
-        (reported(87.78, 79, "paper"), "79/90 = 87.8 %"),
-        (reported(71.19, None, "inferred"), "71.2 % [inferred]"),
-        (reported(82.22, 74, "follow-up"), "74/90 = 82.2 % [follow-up]"),
-        (reported(None, None, "paper"), ""),
-    ],
-)
-def test_a_reported_number_is_a_count_where_it_is_one(found: Reported, said: str):
-    assert tell_reported(found) == said
+def test_splits_belong_to_the_tables_that_were_made_with_them():
+    def split(fold: int, tables: tuple[str, ...], *shared: str) -> SplitFacts:
+        return SplitFacts("subject", 0, "c", {}, {}, shared, fold, tables)
+
+    splits = [split(1, ("a",)), split(2, ("a",)), split(1, ("b",), "p1"), split(2, ("b",), "p2")]
+    assert [(tables, len(of)) for tables, of in group_splits(splits)] == [(("a",), 2), (("b",), 2)]
+    assert gather_shared(splits) == {("b",): ("p1", "p2")}
 
 
-def test_facts_of_all_published_models_are_said_once():
-    runs = pool_folds(study())
-    rows = make_rows(runs)
-    table = make_tables(rows, runs, [VariantFacts(v, {}) for v in {r.variant: 0 for r in rows}])[0]
-    first, second = table.rows[:2]
-    known = gather_recipes(
-        table,
-        {
-            first.model: reported(80.0, 72, "paper", SUM, SPLIT),
-            second.model: reported(70.0, 63, "paper", SPLIT),
-        },
-    )
-    assert known is not None
-    assert known.common == (SPLIT,)
-    assert known.own == {first.title: (SUM,), second.title: ()}
-    assert known.remarks[first.title] == "Somebody 2020. Other data."
-    assert gather_recipes(table, {}) is None
+def test_a_person_with_many_faces_is_left_out_once():
+    def big(report: RunReport) -> RunReport:
+        people = tuple("p0" if i < 20 else f"p{i}" for i in range(80))
+        return replace(report, predictions=replace(report.predictions, subjects=people))
+
+    runs = [big(report) for report in study()]
+    main = find_main(make_rows(runs))
+    assert main is not None
+    without = leave_out_person(runs, *main)
+    assert without is not None
+    assert (without.person, without.n_left_out) == ("p0", 20)
+    # The first 20 answers of both models are right; they no longer count.
+    assert without.correct == tuple(sum(row.correct) - 20 for row in main)
+    assert without.test.n == 60
+    evenly = find_main(make_rows(study()))
+    assert evenly is not None
+    assert leave_out_person(study(), *evenly) is None, "four faces of 80 carry nothing alone"

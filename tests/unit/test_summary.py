@@ -31,9 +31,8 @@ def finished(small_study: Any) -> list[Finished]:
 
 def summarise(small_study: Any, finished: list[Finished], **more: Any) -> StudySummary:
     bench = open_bench(small_study.table)
-    splits = [(fold, bench.split(0, fold)) for fold in (1, 2)]
     named = {"title": "Study", "n_incomplete": 0, "note": "", "command": "ferfusion study"}
-    return summarise_study(bench.dataset, splits, finished, **{**named, **more})
+    return summarise_study(bench.dataset, finished, **{**named, **more})
 
 
 def test_summary_of_a_study(small_study: Any, finished: list[Finished]) -> None:
@@ -171,8 +170,8 @@ def test_only_virs_own_counts_are_called_viri(small_study: Any, finished: list[F
     )
     viri = Dataset(Path("faces"), "", "", None, VIRI, samples)
     named = {"title": "", "n_incomplete": 0, "command": ""}
-    assert summarise_study(viri, [], finished, note="", **named).data.is_viri
+    assert summarise_study(viri, finished, note="", **named).data.is_viri
     # Who says what the data is knows better than a count.
-    assert not summarise_study(viri, [], finished, note="Stand-in.", **named).data.is_viri
+    assert not summarise_study(viri, finished, note="Stand-in.", **named).data.is_viri
     fewer = replace(viri, samples=samples[1:])
-    assert not summarise_study(fewer, [], finished, note="", **named).data.is_viri
+    assert not summarise_study(fewer, finished, note="", **named).data.is_viri

@@ -182,8 +182,8 @@ def test_titles_name_the_table_only_where_there_are_several():
     assert make_rows(one)[0].title == "visible"
     two = [*one, run("visible", right(40), val=30, variant="vgg16", backbone="vgg16")]
     assert [row.title for row in make_rows(two)] == [
-        "visible, single, resnet18",
-        "visible, single, vgg16",
+        "visible, resnet18",
+        "visible, vgg16",
     ]
 
 

@@ -139,7 +139,7 @@ def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | N
 @click.argument("run", type=FOLDER)
 @click.option("--data", type=FOLDER, metavar="DATA", help="Where the data lies now.")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Default: rerun-NAME, here.")
-@settings_options("weights", "subject_pattern", "cache")
+@settings_options("weights", "subject_pattern", "cache", "device")
 def rerun(settings: Settings, run: Path, data: Path | None, out: Path | None) -> None:
     """Make the finished RUN once more, from its manifest, and say whether its numbers came out.
 

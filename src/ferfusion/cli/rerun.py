@@ -18,6 +18,7 @@ from ferfusion.study.rerun import (
     repeat_run,
 )
 from ferfusion.study.run import RUN, read_run
+from ferfusion.training.machine import choose_device
 
 REPETITION = "rerun.json"
 
@@ -34,7 +35,9 @@ def run_rerun(run: Path, data: Path | None, out: Path | None, settings: Settings
         before,
         _find_file(settings),
         Path(settings.cache) if settings.cache else None,
+        None if settings.device == "auto" else settings.device,
     )
+    _find_device(run, setup.hardware.device)
     data = data or setup.root
     if not data.exists():
         raise ConfigError(
@@ -46,7 +49,8 @@ def run_rerun(run: Path, data: Path | None, out: Path | None, settings: Settings
             f"{run} started from the weights {setup.weights}, which aren't there. Name them with "
             f"--weights {setup.backbone}=FILE."
         )
-    dataset = open_dataset(data, subject_pattern=settings.subject_pattern or None)
+    pattern = settings.subject_pattern or setup.subject_pattern
+    dataset = open_dataset(data, subject_pattern=pattern or None)
     out = out or Path(f"rerun-{run.resolve().name}")
     if (out / REPETITION).exists():
         raise ResultsError(
@@ -60,6 +64,16 @@ def run_rerun(run: Path, data: Path | None, out: Path | None, settings: Settings
     write_text(out / REPETITION, json.dumps(describe_repetition(repetition), indent=2) + "\n")
     _tell(repetition)
     return repetition.is_same
+
+
+def _find_device(run: Path, device: str) -> None:
+    try:
+        choose_device(device)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{run} was trained on {device}, which isn't here. Give --device cpu to repeat it "
+            "there; its numbers will then differ a little."
+        ) from error
 
 
 def _find_file(settings: Settings) -> str | None:

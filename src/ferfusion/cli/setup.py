@@ -88,10 +88,12 @@ def make_setup(dataset: Dataset, settings: Settings, variant: Variant | None = N
         ),
         hardware=Hardware(**_pick(Hardware, settings)),
         cache=Path(settings.cache) if settings.cache else None,
+        cache_limit_gb=settings.cache_limit,
         n_folds=settings.folds,
         # The paper trains NVIE's early fusion with a cosine, everything else with a plateau.
         early_schedule="cosine" if settings.plan == "paper" and dataset.labels == NVIE else None,
         root=dataset.root,
+        subject_pattern=settings.subject_pattern,
     )
 
 
@@ -160,6 +162,8 @@ def warn_of_doubts(bench: Workbench, settings: Settings) -> None:
             f"Left out, because they lack a modality in use: {bench.n_incomplete} of "
             f"{bench.n_incomplete + len(bench.dataset.samples)} samples."
         )
+    for note in bench.store.notes:
+        say(note, colour="yellow")
     for seed in settings.seed:
         shared = {
             person

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
+from ferfusion.atomic import replacing
 from ferfusion.cli.audit import audit_before_study
 from ferfusion.cli.progress import StudyProgress
 from ferfusion.cli.setup import (
@@ -17,9 +20,9 @@ from ferfusion.cli.setup import (
     warn_of_doubts,
 )
 from ferfusion.config import Settings, read_config
+from ferfusion.data.augmentation_sheet import draw_augmentation_sheet
 from ferfusion.data.cache import ImageStore
 from ferfusion.data.dataset import Dataset
-from ferfusion.data.splits import Split, read_split
 from ferfusion.errors import ConfigError, ResultsError, StudyError
 from ferfusion.evaluation.predictions import write_predictions
 from ferfusion.reporting.figure_files import write_figures
@@ -32,7 +35,7 @@ from ferfusion.study.costs import measure_costs
 from ferfusion.study.executors import Failure
 from ferfusion.study.pictures import can_explain, draw_activation_maps
 from ferfusion.study.plan import PLANS, list_variants
-from ferfusion.study.run import RUN, SPLIT, Finished
+from ferfusion.study.run import RUN, Finished
 from ferfusion.study.schedule import Job, Table, list_jobs, open_bench, read_finished, run_jobs
 from ferfusion.study.summary import summarise_study
 from ferfusion.study.workbench import OURS, Workbench
@@ -89,6 +92,11 @@ def make_tables(dataset: Dataset, out: Path, settings: Settings) -> tuple[Table,
     backbones = settings.backbones or (plan.backbones if plan else ()) or (settings.backbone,)
     modalities = choose_modalities(dataset, settings)
     variants = list_variants(settings.plan, settings.rows, modalities, backbones, settings.quirks)
+    every = list_variants(settings.plan, ("all",), modalities, backbones, settings.quirks)
+    for name in settings.rows:
+        having = [v.name for v in variants if name in {row.name for row in v.rows}]
+        if 0 < len(having) < len(every):
+            say(f"The plan {settings.plan} has {name} in the table {', '.join(having)} only.")
     return tuple(
         Table(v.name, dataset, make_setup(dataset, settings, v), v.rows, out / v.name)
         for v in variants
@@ -150,14 +158,13 @@ def compare(
         device=bench.hardware.device,
     )
     if bench.fabric.is_global_zero:
-        folders = [table.folder for table in tables]
+        folders = list_folders(out, [table.folder for table in tables])
         finished = read_finished(folders)
         if not finished:
             raise StudyError([f"{failure.name}: {failure.why}" for failure in failures])
         measure_costs(finished, bench.hardware.device, progress.weigh)
         summary = summarise_study(
             bench.dataset,
-            list_splits(finished),
             read_finished(folders),
             title=title,
             n_incomplete=bench.n_incomplete,
@@ -168,8 +175,9 @@ def compare(
             leaks=prepared.leaks,
             audited=prepared.audited or None,
         )
-        write_study(summary, out, progress)
         _draw_activation_maps(finished, bench.store, out, bench.hardware.device)
+        draw_augmentation(tables, bench.store, out / "figures")
+        write_study(summary, out, progress)
     bench.fabric.barrier()
     return failures
 
@@ -229,13 +237,44 @@ def _draw_activation_maps(
         say(f"Where the models look, on pictures of your data: {path}")
 
 
-def list_splits(finished: Sequence[Finished]) -> list[tuple[int | None, Split]]:
-    """Reads the splits of the first table, each once, with the number of its fold."""
-    folders = {
-        (run.record.seed, run.record.fold or 0): run.folder
-        for run in finished
-        if run.record.variant == finished[0].record.variant
-    }
-    return [
-        (fold or None, read_split(folder / SPLIT)) for (_, fold), folder in sorted(folders.items())
-    ]
+def draw_augmentation(tables: Sequence[Table], store: ImageStore, folder: Path) -> None:
+    """Draws what each table's training makes of one sample; tables that do alike share a sheet.
+
+    A sheet that is there is left alone.
+    """
+    done: set[tuple[str, int, bool, bool]] = set()
+    row = find_bright(store)
+    sample = store.samples[row]
+    for table in tables:
+        recipe = table.setup.recipe
+        quirks = [name in recipe.quirks for name in ("independent_augmentation", "identical_flips")]
+        how = (recipe.augmentation, recipe.seed, quirks[0], quirks[1])
+        name = f"augmentation-{table.name}.png" if done else "augmentation.png"
+        if how in done or recipe.augmentation == "none":
+            continue
+        done.add(how)
+        if (folder / name).exists():
+            continue
+        sheet = draw_augmentation_sheet(
+            {m: pictures[row] for m, pictures in store.pictures.items()},
+            sample.id,
+            recipe.augmentation,
+            recipe.seed,
+            independent=quirks[0],
+            identical_flips=quirks[1],
+        )
+        with replacing(folder / name) as part:
+            Image.fromarray(sheet).save(part, format="PNG")
+
+
+def find_bright(store: ImageStore) -> int:
+    """Finds, among some samples, the row with the brightest picture: there is something to see."""
+    rows = range(0, len(store.samples), max(1, len(store.samples) // 40))
+    first = next(iter(store.pictures.values()))
+    return max(rows, key=lambda row: float(first[row].mean()))
+
+
+def list_folders(out: Path, folders: Sequence[Path]) -> list[Path]:
+    """Lists the folders of a study's tables, and those that an earlier call made here."""
+    made = sorted(path.parent for path in out.glob("*/setup.json"))
+    return [*folders, *(folder for folder in made if folder not in folders)]

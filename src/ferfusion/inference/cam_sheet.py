@@ -63,7 +63,7 @@ def draw_activation_sheet(
 
     Each model's own answer is explained and written below with its probability, in orange where it
     is wrong. The maps of one model and sample share one scale, so a modality that added little
-    to the answer stays pale.
+    to the answer stays pale; where nothing spoke for the answer, it says "no heat".
 
     Args:
         models: Short names for titles, and models that take some of the modalities.
@@ -93,9 +93,14 @@ def draw_activation_sheet(
                 overlay_heat(picture, _enlarge(heat, inner_px))
                 for picture, heat in zip(shown[modality], found.maps[modality], strict=True)
             ]
+            # A map may be empty: nothing in this picture spoke for the answer.
+            lines = [
+                line if heat.any() else f"{line}, no heat"
+                for line, heat in zip(said, found.maps[modality], strict=True)
+            ]
             cells = [
                 write_below(overlay, line, is_warning=answer != label)
-                for overlay, line, answer, label in zip(laid, said, answers, labels, strict=True)
+                for overlay, line, answer, label in zip(laid, lines, answers, labels, strict=True)
             ]
             columns[modality].append((name, cells))
     flat = [column for of_modality in columns.values() for column in of_modality]

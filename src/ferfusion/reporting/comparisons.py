@@ -1,5 +1,6 @@
 """One model against another on the same faces: no page says more than these tests support."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ SIGNIFICANCE = 0.05
 
 FUSION = "does fusion help?"
 STEPS = "do three steps help?"
+WHERE = "early or late fusion?"
+THIRD = "does a third modality help?"
 BASELINE = "does a network differ from the baseline?"
 ATTENTION = "does attention help?"
 BACKBONE = "does the backbone matter?"
@@ -84,11 +87,12 @@ class Comparison:
 def compare_models(runs: Sequence[RunReport]) -> tuple[Comparison, ...]:
     """Makes every comparison that was planned before the results were seen, and no other.
 
-    In each table: fused networks against the best single one, and 3-step against 1-step. Over the
-    tables: the network that validation prefers of each backbone against the same network with the
-    first backbone; each baseline and each attention network against the network with the same
-    inputs; each quirk against the same model without it. "Best" and "prefers" always mean
-    validation.
+    In each table: fused networks against the best single one, and 3-step against 1-step. In the
+    first one also early fusion (3-step) against late fusion of the same modalities, and either
+    against itself with one modality less. Over the tables: the network that validation prefers of
+    each backbone against the same network with the first backbone; each baseline and each attention
+    network against the network with the same inputs; each quirk against the same model without it.
+    "Best" and "prefers" always mean validation.
 
     Answers are paired by seed and sample, folds pooled; whole subjects are permuted, over all
     seeds together, and the p-values are adjusted (Holm) for the number of comparisons.
@@ -130,6 +134,8 @@ def _list_pairs(rows: Sequence[ResultRow]) -> Iterator[tuple[ResultRow, ResultRo
             if row.steps == 3 and other is not None:
                 yield row, other, STEPS
     is_ablation = len({row.backbone for row in rows}) == 1
+    if not (is_ablation and len(networks) > 1):
+        yield from _list_kinds_of_fusion(networks.get(first, []))
     for name, of_variant in networks.items():
         if name == first or not of_variant or not networks[first]:
             continue
@@ -153,6 +159,23 @@ def _list_pairs(rows: Sequence[ResultRow]) -> Iterator[tuple[ResultRow, ResultRo
             yield row, other, ATTENTION
         elif other is not None:
             yield other, row, BASELINE
+
+
+def _list_kinds_of_fusion(
+    rows: Sequence[ResultRow],
+) -> Iterator[tuple[ResultRow, ResultRow, str]]:
+    """Lists early against late fusion, and three modalities against two; early means 3-step."""
+    early, late = (
+        {row.inputs: row for row in rows if row.fusion == fusion and row.steps != 1}
+        for fusion in ("early", "late")
+    )
+    yield from ((early[i], late[i], WHERE) for i in early if i in late)
+    for kind in (early, late):
+        for inputs, row in kind.items():
+            names = set(inputs.split(" + "))
+            for fewer, other in kind.items():
+                if set(fewer.split(" + ")) < names:
+                    yield row, other, THIRD
 
 
 def _prefer(rows: Sequence[ResultRow]) -> ResultRow:
@@ -193,6 +216,40 @@ def compare_pair(
         second_right,
         tuple(groups),
     )
+
+
+@dataclass(frozen=True)
+class WithoutPerson:
+    """Two models once more, without whoever has the most faces.
+
+    Attributes:
+        person: Who is left out.
+        n_left_out: Answers about that person.
+        correct: Right answers of the first and of the second model about all others.
+        test: Whole subjects permuted, all others only.
+    """
+
+    person: str
+    n_left_out: int
+    correct: tuple[int, int]
+    test: PairedTest
+
+
+MUCH = 0.1
+"""Share of the faces from which one person may carry a result alone."""
+
+
+def leave_out_largest(paired: Paired) -> WithoutPerson | None:
+    """Says what is left without the person with the most faces; None where nobody has many."""
+    counts = Counter(name for kind, name in paired.groups if kind == "subject")
+    person, n = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    rest = np.array([group != ("subject", person) for group in paired.groups])
+    if n < MUCH * len(rest) or not rest.any():
+        return None
+    first, second = paired.first[rest], paired.second[rest]
+    groups = [group for group, stays in zip(paired.groups, rest, strict=True) if stays]
+    test = permute_by_subject(first, second, groups, RESAMPLING_SEED)
+    return WithoutPerson(person, n, (int(first.sum()), int(second.sum())), test)
 
 
 def render_comparisons_markdown(comparisons: Sequence[Comparison]) -> str:

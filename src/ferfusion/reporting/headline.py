@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ferfusion.reporting.comparisons import Comparison
+from ferfusion.reporting.comparisons import QUIRK, Comparison
 from ferfusion.reporting.sections import find_fused, list_fusion
 from ferfusion.reporting.tables import (
     ResultRow,
@@ -62,6 +62,62 @@ def write_headline(rows: Sequence[ResultRow], comparisons: Sequence[Comparison])
     return Headline(f"{finding}: {numbers}", support)
 
 
+def write_quirks_headline(
+    rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
+) -> Headline | None:
+    """Says which of the paper's quirks are shown to change anything; None where none is measured.
+
+    Args:
+        rows: Of the whole study, with the titles that comparisons use.
+        comparisons: Of the whole study.
+    """
+    by_title = {row.title: row for row in rows}
+    lines = [(by_title[c.title], c) for c in comparisons if c.question == QUIRK]
+    if not lines:
+        return None
+    quirks = list(dict.fromkeys(row.variant for row, _ in lines))
+    shown = {q: [(row, c) for row, c in lines if row.variant == q] for q in quirks}
+    changing = {
+        quirk: told
+        for quirk, of_quirk in shown.items()
+        if (told := [(row, c) for row, c in of_quirk if c.verdict != "no difference shown"])
+    }
+    if not changing:
+        return Headline(
+            f"None of the {len(quirks)} quirks is shown to change how often a model is right",
+            f"{len(lines)} paired tests on the same faces, p adjusted for all {len(comparisons)} "
+            "comparisons. No difference shown is not the same as none.",
+        )
+    said = [
+        f"{quirk.replace('_', ' ')} ({_count_directions(told)} of {len(shown[quirk])} models)"
+        for quirk, told in changing.items()
+    ]
+    row, largest = max(
+        (pair for told in changing.values() for pair in told),
+        key=lambda pair: abs(pair[1].test.difference),
+    )
+    without = by_title[largest.against]
+    support = (
+        f"The largest change: {_describe(row)} with {row.variant.replace('_', ' ')} "
+        f"{sum(row.correct)} of {sum(row.n_test)} right, without {sum(without.correct)}. Paired "
+        f"test on the same faces, adjusted p {_p_equals(largest)}, as for all {len(comparisons)} "
+        "comparisons of this page."
+    )
+    if len(changing) < len(quirks):
+        support += " Of the others no change is shown, which is not the same as none."
+    return Headline(
+        f"Of {len(quirks)} quirks, {len(changing)} {'is' if len(changing) == 1 else 'are'} shown "
+        f"to change how often a model is right: {', '.join(said)}",
+        support,
+    )
+
+
+def _count_directions(told: Sequence[tuple[ResultRow, Comparison]]) -> str:
+    higher = sum(c.verdict == "better" for _, c in told)
+    parts = [(higher, "higher"), (len(told) - higher, "lower")]
+    return " and ".join(f"{word} in {n}" for n, word in parts if n)
+
+
 def _count_verdicts(comparisons: Sequence[Comparison]) -> str:
     """Says how many differ, and uses the words better and worse only of those."""
     told = [
@@ -73,13 +129,15 @@ def _count_verdicts(comparisons: Sequence[Comparison]) -> str:
 
 
 def _describe(row: ResultRow) -> str:
-    how = row.how.removesuffix(f", {row.variant}")
+    how = row.how.removesuffix(f", {row.variant}") if row.variant else row.how
     return row.inputs if how == "single" else f"{row.inputs} ({how})"
 
 
 def _count(row: ResultRow) -> str:
     correct, n = sum(row.correct), sum(row.n_test)
-    return f"{correct} of {n} test faces right ({format_percent(row.accuracy)})"
+    # Under several seeds a face may be asked about more than once.
+    asked = "test faces" if len(row.seeds) == 1 else f"answers under {len(row.seeds)} seeds"
+    return f"{correct} of {n} {asked} right ({format_percent(row.accuracy)})"
 
 
 def _p_equals(comparison: Comparison) -> str:

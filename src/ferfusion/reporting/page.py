@@ -18,21 +18,24 @@ from ferfusion.evaluation.breakdown import (
 )
 from ferfusion.evaluation.statistics import Interval
 from ferfusion.reporting.breakdown_figures import draw_class_recall, draw_subjects
-from ferfusion.reporting.comparisons import QUIRK, compare_models
+from ferfusion.reporting.comparisons import BACKBONE, QUIRK, compare_models
 from ferfusion.reporting.figures import draw_accuracies, draw_learning_curves
+from ferfusion.reporting.files import list_files_beside
 from ferfusion.reporting.fusion_surface import draw_fusion_surface
-from ferfusion.reporting.headline import write_headline
+from ferfusion.reporting.headline import write_headline, write_quirks_headline
+from ferfusion.reporting.reported import gather_recipes, tell_reported
 from ferfusion.reporting.sections import (
     Table,
     find_main,
-    gather_recipes,
+    gather_shared,
     group_comparisons,
+    group_splits,
+    leave_out_person,
     list_late,
     make_ablation,
     make_overview,
     make_tables,
     resolve_pair,
-    tell_reported,
     tell_splits,
 )
 from ferfusion.reporting.summary import StudySummary
@@ -92,14 +95,17 @@ def write_report(study: StudySummary, path: Path) -> None:
         .render(
             study=study,
             tables=tables,
-            headline=write_headline(first_rows, comparisons),
+            headline=write_quirks_headline(rows, comparisons)
+            or write_headline(first_rows, comparisons),
             overview=make_overview(tables) if len(tables) > 1 else {},
             questions=[q for q in group_comparisons(rows, comparisons) if q.text != QUIRK],
             n_comparisons=len(comparisons),
+            asks_backbone=BACKBONE,
             ablation=make_ablation(tables, rows, comparisons),
             quirks=QUIRKS,
             resolution=resolve_pair(runs, *main) if main else None,
             main=main,
+            without=leave_out_person(runs, *main) if main else None,
             trust=trust,
             classes=study.runs[0].predictions.classes,
             accuracies={t.name: _draw_accuracies(t, n_classes) for t in tables},
@@ -130,8 +136,10 @@ def write_report(study: StudySummary, path: Path) -> None:
             },
             seeds=sorted({seed for seed, _ in splits}),
             n_folds=len({fold for _, fold in splits if fold is not None}),
-            shared=sorted({s for split in study.splits for s in split.shared_subjects}),
-            recipes={t.name: gather_recipes(t, study.reported) for t in tables},
+            shared=gather_shared(study.splits),
+            split_groups=group_splits(study.splits),
+            recipes=gather_recipes(tables, study.reported),
+            beside=list_files_beside(path.parent),
         )
     )
     write_text(path, html)

@@ -5,8 +5,20 @@ from dataclasses import dataclass, replace
 
 from ferfusion.evaluation.resolution import Resolution, resolve_test_set
 from ferfusion.evaluation.statistics import Interval, bootstrap_by_subject
-from ferfusion.reporting.comparisons import FUSION, QUIRK, Comparison, compare_pair
-from ferfusion.reporting.summary import Reported, RunReport, StudySummary, VariantFacts
+from ferfusion.reporting.comparisons import (
+    FUSION,
+    QUIRK,
+    Comparison,
+    WithoutPerson,
+    compare_pair,
+    leave_out_largest,
+)
+from ferfusion.reporting.summary import (
+    RunReport,
+    SplitFacts,
+    StudySummary,
+    VariantFacts,
+)
 from ferfusion.reporting.tables import (
     RESAMPLING_SEED,
     ResultRow,
@@ -30,6 +42,8 @@ class Table:
         runs: Key of a model -> one run for each seed, folds pooled.
         chosen: The networks that validation prefers: single, early and late, as far as there are.
         recipe: How they were trained; in later tables only what differs from the first.
+        weights: First weights of their trunks, in words.
+        constant: Key of a model that answers everything alike -> that answer.
     """
 
     name: str
@@ -38,6 +52,8 @@ class Table:
     runs: Mapping[str, Sequence[RunReport]]
     chosen: tuple[ResultRow, ...]
     recipe: Mapping[str, str]
+    weights: str
+    constant: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -92,17 +108,38 @@ def make_tables(
     for place, (name, own_rows) in enumerate(by_variant.items()):
         own = facts[name].recipe if name in facts else {}
         told = own if place == 0 else {k: v for k, v in own.items() if first.get(k) != v}
+        own_runs = {row.model: by_model[row.model] for row in own_rows}
         tables.append(
             Table(
                 name=name,
                 anchor=f"table-{place + 1}",
                 rows=tuple(own_rows),
-                runs={row.model: by_model[row.model] for row in own_rows},
+                runs=own_runs,
                 chosen=choose_models(own_rows),
                 recipe=told,
+                weights=tell_weights(own.get("first weights", "")),
+                constant={
+                    model: answer
+                    for model, of_model in own_runs.items()
+                    if (answer := _find_only_answer(of_model)) is not None
+                },
             )
         )
     return tuple(tables)
+
+
+def tell_weights(weights: str) -> str:
+    """Says what trunks started from.
+
+    >>> tell_weights("none"), tell_weights("imagenet"), tell_weights("trunk.safetensors")
+    ('random weights', 'ImageNet weights', 'trunk.safetensors')
+    """
+    return {"none": "random weights", "imagenet": "ImageNet weights"}.get(weights, weights)
+
+
+def _find_only_answer(runs: Sequence[RunReport]) -> str | None:
+    answers = {answer for run in runs for answer in run.predictions.predicted.tolist()}
+    return runs[0].predictions.classes[answers.pop()] if len(answers) == 1 else None
 
 
 def choose_models(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
@@ -155,9 +192,9 @@ def group_comparisons(
 
 def _make_line(comparison: Comparison, second: ResultRow, name: str) -> ComparisonLine:
     def shorten(words: str) -> str:
-        return (words.removesuffix(f", {name}") if name else words).removesuffix(", single")
+        return words.removesuffix(f", {name}") if name else words
 
-    how = shorten(second.how)
+    how = shorten(second.how).removeprefix("single, ")
     is_same = f"{comparison.title},".startswith(f"{second.inputs},") and how != "single"
     paired = comparison.paired
     return ComparisonLine(
@@ -212,6 +249,24 @@ def resolve_pair(
     return None
 
 
+def leave_out_person(
+    runs: Sequence[RunReport], first: ResultRow, second: ResultRow
+) -> WithoutPerson | None:
+    """Says how two models do without the person with the most faces, over all seeds.
+
+    Args:
+        runs: With folds pooled.
+        first: One model.
+        second: The other one.
+    """
+    by_model = group_by_model(runs)
+    paired = compare_pair(
+        {run.record.seed: run.predictions for run in by_model[first.model]},
+        {run.record.seed: run.predictions for run in by_model[second.model]},
+    )
+    return None if paired is None else leave_out_largest(paired)
+
+
 def list_late(
     study: StudySummary, rows: Sequence[ResultRow]
 ) -> tuple[tuple[ResultRow, tuple[RunReport, ...]], ...]:
@@ -231,50 +286,22 @@ def tell_splits(row: ResultRow) -> str:
     return f"{low:.0f} to {high:.0f} % in {len(row.points)}"
 
 
-def tell_reported(found: Reported) -> str:
-    """Writes what others report: a count where it is one, and the mark unless the paper prints it.
-
-    >>> tell_reported(Reported(81.11, 73, 90, "Naseem et al. 2024", "paper", ""))
-    '73/90 = 81.1 %'
-    >>> tell_reported(Reported(71.19, None, None, "Siddiqui and Javaid 2020", "inferred", ""))
-    '71.2 % [inferred]'
-    """
-    if found.percent is None:
-        return ""
-    count = "" if found.correct is None else f"{found.correct}/{found.n} = "
-    return f"{count}{found.percent:.1f} %" + ("" if found.mark == "paper" else f" [{found.mark}]")
+def group_splits(
+    splits: Sequence[SplitFacts],
+) -> list[tuple[tuple[str, ...], list[SplitFacts]]]:
+    """Gives the folds of each seed, with the names of the tables that were made with them."""
+    found: dict[tuple[tuple[str, ...], int], list[SplitFacts]] = {}
+    for split in splits:
+        found.setdefault((split.tables, split.seed), []).append(split)
+    return [(tables, of_seed) for (tables, _), of_seed in found.items()]
 
 
-@dataclass(frozen=True)
-class KnownRecipes:
-    """What is known of how the published numbers of a table were made.
-
-    Attributes:
-        common: Facts that hold for every published model of the table: what, value, mark.
-        own: For each model the facts of its own.
-        remarks: For each model what a reader must know of its number, and who reports it.
-    """
-
-    common: tuple[tuple[str, str, str], ...]
-    own: Mapping[str, tuple[tuple[str, str, str], ...]]
-    remarks: Mapping[str, str]
-
-
-def gather_recipes(table: Table, reported: Mapping[str, Reported]) -> KnownRecipes | None:
-    """Gathers what is known of the published models of a table; None where nothing is."""
-    found = {row.title: reported[row.model] for row in table.rows if row.model in reported}
-    recipes = [one.recipe for one in found.values() if one.recipe]
-    if not found:
-        return None
-    common = tuple(f for f in recipes[0] if all(f in r for r in recipes)) if recipes else ()
-    return KnownRecipes(
-        common,
-        {title: tuple(f for f in one.recipe if f not in common) for title, one in found.items()},
-        {
-            title: ". ".join(text.rstrip(".") for text in (one.source, one.remark) if text) + "."
-            for title, one in found.items()
-        },
-    )
+def gather_shared(splits: Sequence[SplitFacts]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Gives names of tables -> everybody who is in more than one part of a split of theirs."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for split in splits:
+        found.setdefault(split.tables, set()).update(split.shared_subjects)
+    return {tables: tuple(sorted(people)) for tables, people in found.items() if people}
 
 
 def find_main(rows: Sequence[ResultRow]) -> tuple[ResultRow, ResultRow] | None:

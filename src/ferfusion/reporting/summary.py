@@ -154,6 +154,7 @@ class SplitFacts:
         kind: "subject" or "paper".
         seed: Of the draw.
         fold: Which of the seed's splits, from 1; None where there is one.
+        tables: Names of the tables whose models were made with it.
         checksum: Of the split file.
         counts: Per part ("train", "val", "test"), samples per class.
         subjects: Per part, how many people; empty where nobody is named.
@@ -167,6 +168,7 @@ class SplitFacts:
     subjects: Mapping[str, int]
     shared_subjects: tuple[str, ...] = ()
     fold: int | None = None
+    tables: tuple[str, ...] = ("",)
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class StudySummary:
     Attributes:
         title: Heading of the page.
         data: What was read.
-        splits: One per seed and fold.
+        splits: One per seed and fold, and again for each group of tables with splits of their own.
         runs: In the order of the tables; seeds and folds of one model share `record.key`.
         variants: The tables, in order.
         versions: Name -> version of software, and hardware, in words.

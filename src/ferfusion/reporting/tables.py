@@ -25,7 +25,8 @@ class ResultRow:
         model: Its `RunRecord.key`.
         variant: Which table it stands in.
         inputs: Modalities in words.
-        how: Method and fusion in words; with the variant where a study has several.
+        how: Method and fusion in words; with the variant where a study has several that doesn't
+            name itself.
         fusion: "single", "early" or "late".
         method: "network", "attention" or a baseline.
         backbone: Of every trunk.
@@ -64,7 +65,8 @@ class ResultRow:
     @property
     def title(self) -> str:
         """The model in words: "visible + MSX, early, 3-step", or only "visible"."""
-        return self.inputs if self.how == "single" else f"{self.inputs}, {self.how}"
+        how = self.how.removeprefix("single").removeprefix(", ")
+        return f"{self.inputs}, {how}" if how else self.inputs
 
     @property
     def accuracy(self) -> float:
@@ -262,7 +264,9 @@ def _make_row(runs: Sequence[RunReport], *, names_variant: bool) -> ResultRow:
         model=first.key,
         variant=first.variant,
         inputs=first.inputs,
-        how=f"{first.how}, {first.variant}" if names_variant else first.how,
+        how=first.how
+        if not names_variant or first.how.startswith(first.variant)
+        else f"{first.how}, {first.variant}",
         fusion=first.fusion,
         method=first.method,
         backbone=first.backbone,

@@ -10,6 +10,7 @@ import torch
 from ferfusion.atomic import write_text
 from ferfusion.models.checkpoint import TENSORS, load_checkpoint
 from ferfusion.models.cost import measure_cost
+from ferfusion.models.late_fusion import LateFusionModel
 from ferfusion.reporting.summary import Cost
 from ferfusion.study.run import Finished
 from ferfusion.study.summary import COST
@@ -20,8 +21,8 @@ def measure_costs(
 ) -> None:
     """Writes cost.json beside the first run of each model that lacks one.
 
-    Its seeds and folds cost the same, but for late fusion's weights of zero. Baselines that keep
-    no model have no cost.
+    Its seeds and folds cost the same: late fusion is measured with all its models running, also
+    those to which a seed or fold gave no weight. Baselines that keep no model have no cost.
 
     Args:
         finished: All runs of a study.
@@ -35,8 +36,15 @@ def measure_costs(
     missing = [folder for folder in first.values() if not (folder / COST).exists()]
     for place, folder in enumerate(missing, start=1):
         checkpoint = load_checkpoint(folder)
+        model = checkpoint.model
+        if isinstance(model, LateFusionModel):
+            share = 1 / len(model.modalities)
+            model = LateFusionModel(
+                {m: model.singles[str(m)] for m in model.modalities},
+                dict.fromkeys(model.modalities, share),
+            )
         measured = measure_cost(
-            checkpoint.model,
+            model,
             checkpoint.blueprint.modalities,
             checkpoint.preprocessing.size_px,
             torch.device(device),

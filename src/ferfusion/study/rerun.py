@@ -50,13 +50,16 @@ def describe_row(run: Finished) -> Row:
     return Row(record.fusion, modalities, record.steps, record.method)  # pyright: ignore[reportArgumentType]
 
 
-def recall_setup(run: Finished, weights: str | None, cache: Path | None) -> Setup:
+def recall_setup(
+    run: Finished, weights: str | None, cache: Path | None, device: str | None = None
+) -> Setup:
     """Gives the setup that a run was made with; its own split file takes the place of a draw.
 
     Args:
         run: Finished.
         weights: First weights instead of those it names: a file that lies elsewhere now.
         cache: Folder of decoded pictures; None is the usual one.
+        device: Where to train; None is the run's own. On another one its precision is chosen anew.
 
     Raises:
         ResultsError: The run is of an older release that didn't keep its setup.
@@ -72,10 +75,13 @@ def recall_setup(run: Finished, weights: str | None, cache: Path | None) -> Setu
             split_kind=run.record.split,
             split_file=run.folder / SPLIT,
             recipe=Recipe(**{**recipe, "quirks": tuple(recipe["quirks"])}),
-            hardware=Hardware(facts["device"], facts["processes"], 1, facts["precision"]),
+            hardware=Hardware(facts["device"], facts["processes"], 1, facts["precision"])
+            if device in (None, facts["device"])
+            else Hardware(device),
             cache=cache,
             early_schedule=facts["setup"]["early_schedule"],
             root=Path(facts["data"]),
+            subject_pattern=facts["setup"].get("subject_pattern", ""),
         )
     except KeyError as error:
         raise ResultsError(

@@ -226,6 +226,7 @@ def _keep(
             "backbone": bench.setup.backbone,
             "recipe": asdict(bench.setup.recipe),
             "early_schedule": bench.setup.early_schedule,
+            "subject_pattern": bench.setup.subject_pattern,
         },
         "weights": str(lab.weights),
         "size_px": lab.store.size_px,

@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ferfusion.data.dataset import Dataset
-from ferfusion.data.splits import Split, shared_subjects
+from ferfusion.data.splits import Split, read_split, shared_subjects
 from ferfusion.evaluation.calibration import apply_temperature
 from ferfusion.evaluation.predictions import Predictions
 from ferfusion.modality import Modality
@@ -28,7 +29,7 @@ from ferfusion.reporting.summary import (
 )
 from ferfusion.study.known_recipe import describe_known_recipe
 from ferfusion.study.published import find_published
-from ferfusion.study.run import Finished
+from ferfusion.study.run import SPLIT, Finished
 from ferfusion.training.weight_search import score_mixtures
 
 COST = "cost.json"
@@ -38,7 +39,6 @@ VIRI_COUNTS = (111, 114, 114, 114, 113)
 
 def summarise_study(
     dataset: Dataset,
-    splits: Sequence[tuple[int | None, Split]],
     finished: Sequence[Finished],
     *,
     title: str,
@@ -54,7 +54,6 @@ def summarise_study(
 
     Args:
         dataset: As it was used: samples that have every modality in use.
-        splits: With the number of their fold, None where a seed has one split.
         finished: The runs, in the order of the tables.
         title: Heading of the page.
         n_incomplete: Samples left out because they lack a modality in use.
@@ -71,7 +70,7 @@ def summarise_study(
     return StudySummary(
         title=title,
         data=_describe_data(dataset, note, n_incomplete),
-        splits=tuple(_describe_split(dataset, split, fold) for fold, split in splits),
+        splits=tuple(_describe_split(dataset, used) for used in find_splits(finished)),
         runs=tuple(describe_run(run, singles) for run in finished),
         variants=tuple(VariantFacts(name, describe_recipe(first[name])) for name in names),
         versions={name: str(value) for name, value in finished[0].facts["versions"].items()},
@@ -135,7 +134,44 @@ def _describe_data(dataset: Dataset, note: str, n_incomplete: int) -> DataFacts:
     )
 
 
-def _describe_split(dataset: Dataset, split: Split, fold: int | None) -> SplitFacts:
+@dataclass(frozen=True)
+class UsedSplit:
+    """A split, the number of its fold, and the tables whose runs it parted."""
+
+    split: Split
+    fold: int | None
+    tables: tuple[str, ...]
+
+
+def find_splits(finished: Sequence[Finished]) -> tuple[UsedSplit, ...]:
+    """Reads every split that some runs were made with, each once, by table, seed and fold."""
+    tables: dict[tuple[str, int, int], dict[str, None]] = {}
+    files: dict[tuple[str, int, int], Path] = {}
+    for run in finished:
+        record = run.record
+        place = (run.facts["split_checksum"], record.seed, record.fold or 0)
+        tables.setdefault(place, {})[record.variant] = None
+        files.setdefault(place, _find_split_file(run))
+    order = list(dict.fromkeys(run.record.variant for run in finished))
+    return tuple(
+        UsedSplit(read_split(files[place]), place[2] or None, tuple(tables[place]))
+        for place in sorted(
+            tables, key=lambda place: (order.index(next(iter(tables[place]))), *place[1:])
+        )
+    )
+
+
+def _find_split_file(run: Finished) -> Path:
+    """Gives the run's own copy of its split, or the one it was drawn into."""
+    own = run.folder / SPLIT
+    if own.exists() or run.record.fold is None:
+        return own
+    name = f"{run.record.split}-seed{run.record.seed}-fold{run.record.fold}"
+    return run.folder.parents[1] / "splits" / f"{name}of{run.facts['n_folds']}.csv"
+
+
+def _describe_split(dataset: Dataset, used: UsedSplit) -> SplitFacts:
+    split = used.split
     sample_of = {sample.id: sample for sample in dataset.samples}
     counts: dict[str, Mapping[str, int]] = {}
     subjects: dict[str, int] = {}
@@ -151,7 +187,8 @@ def _describe_split(dataset: Dataset, split: Split, fold: int | None) -> SplitFa
         counts=counts,
         subjects=subjects,
         shared_subjects=shared_subjects(split, dataset),
-        fold=fold,
+        fold=used.fold,
+        tables=used.tables,
     )
 
 

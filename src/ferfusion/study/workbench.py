@@ -13,6 +13,7 @@ from torch import nn
 from ferfusion.atomic import write_text
 from ferfusion.data.augmentation import count_copies
 from ferfusion.data.cache import Advance, ImageStore, decode_all
+from ferfusion.data.cache_folder import LIMIT_GB
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.splits import (
     Split,
@@ -50,9 +51,11 @@ class Setup:
         recipe: How every model is trained; its seed is replaced by each seed of the study.
         hardware: Where.
         cache: Folder of decoded pictures; None is the usual one.
+        cache_limit_gb: How large that folder may grow; 0 is without limit.
         n_folds: Splits per seed that test every sample once; 0 draws one split per seed.
         early_schedule: Of early fusion's learning rate, where it has one of its own.
         root: The data, as the user named it; kept so that a run can be repeated.
+        subject_pattern: By which its subjects were found; likewise.
     """
 
     modalities: tuple[Modality, ...]
@@ -64,9 +67,11 @@ class Setup:
     recipe: Recipe
     hardware: Hardware
     cache: Path | None = None
+    cache_limit_gb: float = LIMIT_GB
     n_folds: int = 0
     early_schedule: Schedule | None = None
     root: Path = Path()
+    subject_pattern: str = ""
 
     @property
     def folds(self) -> tuple[int | None, ...]:
@@ -96,7 +101,12 @@ class Workbench:
         check_size(build_trunk(backbone, setup.weights), setup.size_px, backbone.name)
         self.fabric: Fabric = start_fabric(self.hardware)
         self.store: ImageStore = decode_all(
-            self.dataset, setup.modalities, setup.size_px, folder=setup.cache, advance=advance
+            self.dataset,
+            setup.modalities,
+            setup.size_px,
+            folder=setup.cache,
+            limit_gb=setup.cache_limit_gb,
+            advance=advance,
         )
         self._splits: dict[tuple[int, int | None], Split] = {}
         self._facts = self._gather_facts()
