@@ -160,10 +160,10 @@ class Settings:
         "epoch; none.",
         choices=("sound", "paper", "none"),
     )
-    frozen: str = _option(
-        _RECIPE.frozen,
-        "backbone: train the head alone. Batch norms of frozen trunks stand still.",
-        choices=("none", "backbone"),
+    freeze_backbone: bool = _option(
+        _RECIPE.frozen == "backbone",
+        "Train the heads alone, on features that are computed once: an epoch takes milliseconds. "
+        "With augmentation sound the pictures of 8 epochs come again and again.",
     )
     frozen_norms: bool = _option(
         _RECIPE.frozen_norms, "Keep the batch norms' statistics of pretrained trunks."

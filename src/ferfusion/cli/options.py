@@ -23,7 +23,7 @@ TRAINING = (
     "label_smoothing",
     "head_epochs",
     "augmentation",
-    "frozen",
+    "freeze_backbone",
     "frozen_norms",
     "quirks",
 )

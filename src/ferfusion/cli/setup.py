@@ -84,7 +84,12 @@ def make_setup(dataset: Dataset, settings: Settings, variant: Variant | None = N
         split_kind=kind,
         split_file=Path(settings.split_file) if settings.split_file else None,
         recipe=Recipe(
-            **{**_pick(Recipe, settings), "seed": settings.seed[0], "quirks": tuple(sorted(quirks))}
+            **{
+                **_pick(Recipe, settings),
+                "seed": settings.seed[0],
+                "quirks": tuple(sorted(quirks)),
+                "frozen": "backbone" if settings.freeze_backbone else "none",
+            }
         ),
         hardware=Hardware(**_pick(Hardware, settings)),
         cache=Path(settings.cache) if settings.cache else None,
@@ -124,7 +129,7 @@ def _check_quirks(settings: Settings) -> None:
 
 def _pick(kind: type, settings: Settings) -> dict[str, Any]:
     """Takes the settings that a dataclass has fields for."""
-    return {f.name: getattr(settings, f.name) for f in fields(kind)}
+    return {f.name: getattr(settings, f.name) for f in fields(kind) if hasattr(settings, f.name)}
 
 
 def find_weights(settings: Settings, backbone: str) -> str:

@@ -52,6 +52,8 @@ class Loader:
         seed: Of order and augmentation.
         independent: Whether each modality of a sample is drawn apart (a quirk of the paper).
         identical_flips: Whether the flips of policy `paper` are all the same (likewise).
+        variants: After so many epochs the same augmented pictures come again, in another order; 0:
+            never.
     """
 
     store: ImageStore
@@ -63,6 +65,7 @@ class Loader:
     seed: int = 0
     independent: bool = False
     identical_flips: bool = False
+    variants: int = 0
 
     @property
     def n_items(self) -> int:
@@ -82,12 +85,24 @@ class Loader:
             rank: Of this process.
             world: How many processes share each batch.
         """
+        variant = epoch % self.variants if self.variants else epoch
+        for items, copies, share in self.order(epoch, rank=rank, world=world):
+            yield self._gather(items, copies, variant, share)
+
+    def order(
+        self, epoch: int, *, rank: int = 0, world: int = 1
+    ) -> Iterator[tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"], float]]:
+        """Gives what each batch of `shuffled` holds: places in `rows`, copies, and its share."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.n_items)
         for whole in np.array_split(order, self.n_batches):
             mine = np.array_split(whole, world)[rank] if len(whole) >= world else whole
             share = len(mine) * world / len(whole) if len(whole) >= world else 1.0
-            items, copies = mine % len(self.rows), mine // len(self.rows)
-            yield self._gather(items, copies, epoch, share)
+            yield mine % len(self.rows), mine // len(self.rows), share
+
+    def every_copy(self, variant: int) -> Iterator[Batch]:
+        """Gives all that one epoch of training shows, copy after copy, in the order of `rows`."""
+        for some in np.array_split(np.arange(self.n_items), self.n_batches):
+            yield self._gather(some % len(self.rows), some // len(self.rows), variant, 1.0)
 
     def in_order(self) -> Iterator[Batch]:
         """Gives every sample once, as it is, in the order of `rows`."""

@@ -126,6 +126,8 @@ class Workbench:
             backbone=self.backbone,
             weights=self.setup.weights,
             recipe=recipe,
+            cache=self.setup.cache,
+            cache_limit_gb=self.setup.cache_limit_gb,
         )
 
     def split(self, seed: int, fold: int | None = None) -> Split:

@@ -25,6 +25,13 @@ from ferfusion.data.loading import Batch, Loader, normalise
 from ferfusion.errors import CheckpointError
 from ferfusion.models.checkpoint import read_tensors, write_tensors
 from ferfusion.preprocessing import Preprocessing
+from ferfusion.training.features import (
+    FeatureBatch,
+    FeatureCache,
+    FeatureLoader,
+    OnFeatures,
+    stand_still,
+)
 from ferfusion.training.recipe import Recipe
 
 STATE = "unfinished.safetensors"
@@ -90,6 +97,7 @@ def fit(
     identity: str,
     on_epoch: Callable[[Epoch], None] | None = None,
     save_every_s: float = 15,
+    features: FeatureCache | None = None,
 ) -> History:
     """Trains a model in place and leaves it with the weights of its best epoch.
 
@@ -104,10 +112,18 @@ def fit(
         identity: Names all that decides the outcome; a state of another identity is not used.
         on_epoch: Told of each epoch, resumed ones included.
         save_every_s: Least seconds between two saved states.
+        features: Of this model's trunks, where the recipe freezes them, computed once. None
+            computes them in every epoch, for the same model.
     """
-    loop = _Loop(fabric, model, train, preprocessing, recipe, identity)
+    if recipe.frozen == "backbone":
+        train = stand_still(train)
+    shown, chosen, learner = train, val, model
+    if features is not None:
+        shown, chosen = FeatureLoader(train, features), FeatureLoader(val, features)
+        learner = OnFeatures(model)
+    loop = _Loop(fabric, learner, shown, preprocessing, recipe, identity)
     if not loop.load(state_folder):
-        warm_up_head(fabric, model, train, preprocessing, recipe)
+        warm_up_head(fabric, model, train, preprocessing, recipe, features)
     for epoch in loop.epochs:
         if on_epoch is not None:
             on_epoch(epoch)
@@ -115,7 +131,7 @@ def fit(
     while len(loop.epochs) < recipe.epochs:
         start = time.monotonic()
         train_loss = loop.train_epoch(len(loop.epochs))
-        val_loss, val_correct, val_n = loop.validate(val)
+        val_loss, val_correct, val_n = loop.validate(chosen)
         epoch = Epoch(
             epoch=len(loop.epochs) + 1,
             train_loss=train_loss,
@@ -133,13 +149,19 @@ def fit(
             saved_at = time.monotonic()
         if on_epoch is not None:
             on_epoch(epoch)
-    model.load_state_dict(loop.best_weights)
+    # With features at hand, only what is behind the trunks has learned.
+    model.load_state_dict(loop.best_weights, strict=features is None)
     model.eval()
     return History(tuple(loop.epochs), choose_epoch(loop.epochs))
 
 
 def warm_up_head(
-    fabric: Fabric, model: nn.Module, train: Loader, preprocessing: Preprocessing, recipe: Recipe
+    fabric: Fabric,
+    model: nn.Module,
+    train: Loader,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    cache: FeatureCache | None = None,
 ) -> None:
     """Trains the head alone, on features computed once.
 
@@ -149,15 +171,23 @@ def warm_up_head(
         Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform
         out-of-distribution" (arXiv 2202.10054): linear probing, then fine-tuning.
     """
+    if not recipe.head_epochs:
+        return
     model.to(fabric.device).eval()
     whole = replace(train, policy="none", batch_size=64)
-    with torch.no_grad():
-        features = torch.cat(
-            [
+    with torch.no_grad(), fabric.autocast():
+        if cache is None:
+            parts = [
                 model.features(normalise(batch.pictures, preprocessing, fabric.device))  # pyright: ignore[reportCallIssue]
                 for batch in whole.in_order()
             ]
-        )
+        else:
+            behind = OnFeatures(model)
+            parts = [
+                behind.join({m: f.to(fabric.device) for m, f in batch.features.items()})
+                for batch in FeatureLoader(whole, cache).in_order()
+            ]
+    features = torch.cat(parts).float()
     labels = torch.from_numpy(train.labels).to(fabric.device)
     head: nn.Module = model.head.train()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
     torch.manual_seed(seed_for(recipe.seed, "head"))
@@ -208,7 +238,7 @@ class _Loop:
         self,
         fabric: Fabric,
         model: nn.Module,
-        train: Loader,
+        train: Loader | FeatureLoader,
         preprocessing: Preprocessing,
         recipe: Recipe,
         identity: str,
@@ -219,7 +249,8 @@ class _Loop:
         self.preprocessing = preprocessing
         self.recipe = recipe
         self.identity = identity
-        self.trunks: nn.Module = model.trunks  # pyright: ignore[reportAttributeAccessIssue]
+        # There are none where their features are at hand.
+        self.trunks: nn.Module = getattr(model, "trunks", nn.ModuleDict())
         if recipe.frozen == "backbone":
             self.trunks.requires_grad_(False)
         optimiser = build_optimiser(model, self.trunks, recipe)
@@ -256,7 +287,7 @@ class _Loop:
         return float(sums[0] / sums[1])  # pyright: ignore[reportArgumentType, reportIndexIssue]
 
     @torch.no_grad()
-    def validate(self, val: Loader) -> tuple[float, int, int]:
+    def validate(self, val: Loader | FeatureLoader) -> tuple[float, int, int]:
         """Gives loss, right ones and all of validation; each process does the whole of it."""
         self.model.eval()
         loss, correct, n = 0.0, 0, 0
@@ -314,14 +345,16 @@ class _Loop:
         self.epochs = [Epoch(**values) for values in facts["epochs"]]
         return True
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: Batch | FeatureBatch) -> Tensor:
         labels = batch.labels.to(self.fabric.device)
         taken = as_loss_takes(self._logits(batch), self.recipe)
         return functional.cross_entropy(taken, labels, label_smoothing=self.recipe.label_smoothing)
 
-    def _logits(self, batch: Batch) -> Tensor:
-        pictures = normalise(batch.pictures, self.preprocessing, self.fabric.device)
-        return self.model(pictures).float()
+    def _logits(self, batch: Batch | FeatureBatch) -> Tensor:
+        device = self.fabric.device
+        if isinstance(batch, FeatureBatch):
+            return self.model({m: f.to(device) for m, f in batch.features.items()}).float()
+        return self.model(normalise(batch.pictures, self.preprocessing, device)).float()
 
     def _keep_frozen_parts_still(self) -> None:
         # requires_grad=False alone would leave BatchNorm's running statistics moving.

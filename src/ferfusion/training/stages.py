@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ferfusion.data.cache import ImageStore
+from ferfusion.data.cache_folder import LIMIT_GB
 from ferfusion.data.loading import Loader, index_labels
 from ferfusion.data.splits import Part, Split
 from ferfusion.evaluation.collect import collect
@@ -29,6 +30,7 @@ from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.models.checkpoint import TENSORS, read_tensors, restore
 from ferfusion.models.late_fusion import LateFusionModel, mix_probs
 from ferfusion.preprocessing import Preprocessing
+from ferfusion.training.features import FeatureCache
 from ferfusion.training.loop import Epoch, History, fit, seed_for
 from ferfusion.training.recipe import Hardware, Recipe
 from ferfusion.training.weight_search import FusionWeights, search_weights
@@ -50,6 +52,8 @@ class Lab:
         backbone: Of every trunk.
         weights: The trunks' first weights: `imagenet`, `none`, or a file.
         recipe: How to train.
+        cache: Folder of decoded pictures and of features; None is the usual one.
+        cache_limit_gb: How large it may grow.
     """
 
     fabric: Fabric
@@ -60,6 +64,8 @@ class Lab:
     backbone: Backbone
     weights: str
     recipe: Recipe
+    cache: Path | None = None
+    cache_limit_gb: float = LIMIT_GB
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -292,6 +298,10 @@ def _fit(
         "split": lab.split.checksum,
         "hardware": asdict(lab.hardware),
     }
+    features: FeatureCache | None = None
+    if recipe.frozen == "backbone":
+        trunks = {m: model.get_submodule(f"trunks.{m}") for m in blueprint.modalities}
+        features = FeatureCache(lab.fabric, trunks, lab.preprocessing, lab.cache, lab.cache_limit_gb)
     history = fit(
         lab.fabric,
         model,
@@ -302,6 +312,7 @@ def _fit(
         state_folder=folder,
         identity=hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest(),
         on_epoch=on_epoch,
+        features=features,
     )
     return Trained(
         model,
