@@ -29,6 +29,7 @@ install_import_hook(
 _cache = tempfile.TemporaryDirectory(prefix="ferfusion-tests-")
 # Set here and not in a fixture, so that processes and fixtures of any scope see it.
 os.environ["XDG_CACHE_HOME"] = _cache.name
+os.environ.pop("FERFUSION_CACHE", None)
 
 from ferfusion.data.cache import ImageStore  # noqa: E402
 from ferfusion.data.splits import Split  # noqa: E402

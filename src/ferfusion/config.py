@@ -193,6 +193,9 @@ class Settings:
         "auto: bf16 where the machine has it and the backbone gains by it.",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
+    profile: bool = _option(
+        False, "Measure where the time of each training goes; the page of `study` shows it."
+    )
 
 
 OPTIONS: dict[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(Settings)}

@@ -1,4 +1,9 @@
+import json
 import os
+import shutil
+import threading
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +13,9 @@ from PIL import Image
 
 from ferfusion.data import cache
 from ferfusion.data.cache import decode_all
+from ferfusion.data.cache_folder import remove_entry
 from ferfusion.data.dataset import Dataset
-from ferfusion.errors import BrokenFilesError
+from ferfusion.errors import BrokenFilesError, ConfigError
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.sample import ImageFile, Sample
 
@@ -49,8 +55,7 @@ def forbid_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(file: ImageFile) -> None:
         raise AssertionError(f"{file} was opened again")
 
-    monkeypatch.setattr(cache, "read_image", fail)
-    monkeypatch.setattr(cache, "fingerprint_image", fail)
+    monkeypatch.setattr(cache, "read_bytes", fail)
 
 
 def test_rows_are_the_pictures_of_the_samples(dataset: Dataset, tmp_path: Path) -> None:
@@ -149,6 +154,48 @@ def test_copies_of_a_file_have_one_digest_wherever_they_lie(
     assert len({*digests[V], *digests[IR]}) == 7
 
 
+def test_pictures_of_an_archive_are_its_members_also_when_it_is_replaced(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    place = tmp_path / "data.zip"
+
+    def pack(turn: int) -> Dataset:
+        with zipfile.ZipFile(place, "w") as archive:
+            for row, sample in enumerate(dataset.samples):
+                other = dataset.samples[(row + turn) % len(dataset.samples)]
+                archive.write(other.images[V].path, f"{sample.id}.png")
+        os.utime(place, ns=(turn, turn))
+        packed = (replace(s, images={V: ImageFile(place, f"{s.id}.png")}) for s in dataset.samples)
+        return replace(dataset, samples=tuple(packed))
+
+    plain = decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache")
+    for turn in (0, 1):
+        store = decode_all(pack(turn), (V,), SIZE, folder=tmp_path / "cache")
+        np.testing.assert_array_equal(store.pictures[V], np.roll(plain.pictures[V], -turn, axis=0))
+        assert store.digests[V] == (*plain.digests[V][turn:], *plain.digests[V][:turn])
+
+
+def test_the_list_of_an_archive_is_read_once(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "data.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        for sample in dataset.samples:
+            archive.write(sample.images[V].path, f"{sample.id}.png")
+    packed = (replace(s, images={V: ImageFile(place, f"{s.id}.png")}) for s in dataset.samples)
+    n_opened: list[Path] = []
+
+    class Counted(zipfile.ZipFile):
+        def __init__(self, path: Path) -> None:
+            n_opened.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(zipfile, "ZipFile", Counted)
+    decode_all(replace(dataset, samples=tuple(packed)), (V,), SIZE, folder=tmp_path / "cache")
+    # Each thread may find it not yet open.
+    assert len(n_opened) <= min(len(dataset.samples) - 1, os.cpu_count() or 1)
+
+
 def test_samples_that_lack_a_modality_are_left_out(dataset: Dataset, tmp_path: Path) -> None:
     first, *others = dataset.samples
     poor = replace(first, images={V: first.images[V]})
@@ -191,11 +238,296 @@ def test_fingerprint_changes_with_one_pixel_and_with_the_modalities(
     assert before != fingerprint(dataset, tmp_path)
 
 
-def test_cache_follows_xdg_cache_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.default_cache_folder() == tmp_path / "ferfusion"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache.default_cache_folder() == Path.home() / ".cache" / "ferfusion"
+def find_entry(folder: Path) -> Path:
+    (path,) = folder.glob("*.npy")
+    return path
+
+
+def cut(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.truncate(path.stat().st_size - 1)
+
+
+def lengthen(path: Path) -> None:
+    with path.open("ab") as stream:
+        stream.write(b"more")
+
+
+def zero_last_row(path: Path) -> None:
+    rows = np.load(path, mmap_mode="r+")
+    rows[-1] = 0
+    rows.flush()
+
+
+def change_a_byte(path: Path) -> None:
+    rows = np.load(path, mmap_mode="r+")
+    rows[1, 2, 3, 1] ^= 1
+    rows.flush()
+
+
+def forget_samples(path: Path) -> None:
+    np.save(path, np.load(path)[:-1])
+
+
+def empty_header(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut_what_is_known(path: Path) -> None:
+    known = path.with_suffix(".json")
+    known.write_text(known.read_text()[:-9])
+
+
+def know_less(path: Path) -> None:
+    known = json.loads(path.with_suffix(".json").read_text())
+    known["digests"].pop()
+    path.with_suffix(".json").write_text(json.dumps(known))
+
+
+def know_as_in_format_2(path: Path) -> None:
+    known = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(known["digests"]))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        lengthen,
+        zero_last_row,
+        change_a_byte,
+        forget_samples,
+        empty_header,
+        cut_what_is_known,
+        know_less,
+        know_as_in_format_2,
+    ],
+)
+def test_a_damaged_entry_is_noticed_made_again_and_said(
+    dataset: Dataset, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    first = decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache")
+    assert first.notes == ()
+    wanted = np.array(first.pictures[V])
+    path = find_entry(tmp_path / "cache")
+    damage(path)
+    again = decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache")
+    np.testing.assert_array_equal(again.pictures[V], wanted)
+    assert again.digests == first.digests
+    (note,) = again.notes
+    assert str(path) in note
+    assert "visible" in note
+    assert decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache").notes == ()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_half_an_entry_is_no_entry(dataset: Dataset, tmp_path: Path, suffix: str) -> None:
+    store = decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache")
+    find_entry(tmp_path / "cache").with_suffix(suffix).unlink()
+    again = decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache")
+    np.testing.assert_array_equal(again.pictures[V], store.pictures[V])
+
+
+@pytest.mark.parametrize("rows", [500, 5000, 123_457])
+def test_of_many_rows_the_last_and_a_spread_are_looked_at(tmp_path: Path, rows: int) -> None:
+    path = tmp_path / f"{'a' * 32}.npy"
+    shape = (rows, 1, 1, 3)
+    np.save(path, np.zeros(shape, np.uint8))
+    checksums = [cache.zlib.crc32(bytes(3))] * rows
+
+    def write(wrong: set[int]) -> None:
+        listed = [0 if row in wrong else c for row, c in enumerate(checksums)]
+        known = {"digests": [""] * rows, "checksums": listed}
+        path.with_suffix(".json").write_text(json.dumps(known))
+
+    for wrong in ({rows - 1}, {0}, set(range(rows // 3, rows // 3 + rows // 400 + 2))):
+        write(wrong)
+        assert isinstance(cache._open(path, shape), str)
+    write(set())
+    assert not isinstance(cache._open(path, shape), str | None)
+
+
+def test_another_format_or_decoder_is_another_entry(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    for count, change in enumerate(
+        [
+            lambda: None,
+            lambda: monkeypatch.setattr(cache, "FORMAT", "of tomorrow"),
+            lambda: monkeypatch.setattr(cache.cv2, "__version__", "of tomorrow"),
+            lambda: monkeypatch.setattr(cache.PIL, "__version__", "of tomorrow"),
+        ],
+        start=1,
+    ):
+        change()
+        decode_all(dataset, (V,), SIZE, folder=folder)
+        assert len(list(folder.glob("*.npy"))) == count
+
+
+def test_a_file_of_another_size_but_the_same_time_is_decoded_again(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    path = dataset.samples[0].images[V].path
+    then = path.stat().st_mtime_ns
+    before = fingerprint(dataset, tmp_path / "cache")
+    write_picture(path, seed=5, size=(60, 60))
+    os.utime(path, ns=(then, then))
+    assert fingerprint(dataset, tmp_path / "cache") != before
+
+
+def test_paths_that_lead_to_the_same_files_share_an_entry(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache")
+    forbid_opening(monkeypatch)
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    for root in (Path("data"), Path("link"), tmp_path / "data" / ".." / "link"):
+        moved = tuple(
+            replace(s, images={V: ImageFile(root / s.images[V].path.relative_to(dataset.root))})
+            for s in dataset.samples
+        )
+        decode_all(replace(dataset, samples=moved), (V,), SIZE, folder=Path("cache"))
+
+
+def test_modalities_of_the_same_files_share_an_entry(dataset: Dataset, tmp_path: Path) -> None:
+    same = tuple(replace(s, images=dict.fromkeys((V, IR), s.images[V])) for s in dataset.samples)
+    told: list[tuple[int, int]] = []
+    store = decode_all(
+        replace(dataset, samples=same),
+        (V, IR),
+        SIZE,
+        folder=tmp_path / "cache",
+        advance=lambda *d: told.append(d),
+    )
+    np.testing.assert_array_equal(store.pictures[V], store.pictures[IR])
+    assert find_entry(tmp_path / "cache").exists()
+    assert told[-1] == (8, 8)
+
+
+def test_who_comes_second_waits_and_shares(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, waits = threading.Event(), threading.Event(), threading.Event()
+    read = cache.read_bytes
+    n_read: list[ImageFile] = []
+
+    def read_slowly(file: ImageFile) -> bytes:
+        n_read.append(file)
+        begun.set()
+        assert go_on.wait(20)
+        return read(file)
+
+    monkeypatch.setattr(cache, "read_bytes", read_slowly)
+    stores: list[cache.ImageStore] = []
+    told: list[tuple[int, int]] = []
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+        waits.set()
+
+    def work(advance: cache.Advance | None) -> None:
+        stores.append(decode_all(dataset, (V,), SIZE, folder=tmp_path / "c", advance=advance))
+
+    first = threading.Thread(target=work, args=(None,))
+    first.start()
+    assert begun.wait(20)
+    second = threading.Thread(target=work, args=(tell,))
+    second.start()
+    assert waits.wait(20)
+    go_on.set()
+    first.join(20)
+    second.join(20)
+    assert told == [(0, 4), (4, 4)]
+    assert len(n_read) == 4
+    np.testing.assert_array_equal(stores[0].pictures[V], stores[1].pictures[V])
+
+
+@pytest.mark.parametrize("memory", [0, 2**40])
+def test_gathered_rows_are_those_of_the_map_also_when_it_was_removed(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    monkeypatch.setattr(cache, "_measure_memory", lambda: memory)
+    store = decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache")
+    in_memory = replace(store, pictures={V: np.array(store.pictures[V])})
+    for rows in (np.array([3, 0, 3, 1]), np.array([-1, 2]), np.array([], dtype=np.int64)):
+        wanted = np.array(store.pictures[V])[rows]
+        np.testing.assert_array_equal(store.gather(V, rows), wanted)
+        np.testing.assert_array_equal(in_memory.gather(V, rows), wanted)
+    copy = store.gather(V, np.array([2]))
+    copy[:] = 0
+    assert store.pictures[V][2].any()
+    with pytest.raises(IndexError):
+        store.gather(V, np.array([4]))
+    wanted = np.array(store.pictures[V])
+    assert remove_entry(find_entry(tmp_path / "cache"))
+    np.testing.assert_array_equal(store.gather(V, np.arange(4)), wanted)
+
+
+def test_entries_used_longest_ago_give_way(dataset: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    limit_gb = 2.5 * cache._estimate_nbytes((4, SIZE, SIZE, 3)) / 1e9
+
+    def decode(modality: Modality) -> set[str]:
+        decode_all(dataset, (modality,), SIZE, folder=folder, limit_gb=limit_gb)
+        return {path.stem for path in folder.glob("*.npy")}
+
+    (of_v,) = decode(V)
+    (of_ir,) = decode(IR) - {of_v}
+    assert decode(V) == {of_v, of_ir}  # used again
+    (of_m,) = decode(M) - {of_v, of_ir}
+    assert decode(V) == {of_v, of_m}
+    assert decode(IR) == {of_v, of_ir}
+
+
+def test_what_is_in_use_stays_and_is_counted(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    limit_gb = 2.5 * cache._estimate_nbytes((4, SIZE, SIZE, 3)) / 1e9
+    store = decode_all(dataset, (V, IR), SIZE, folder=folder, limit_gb=limit_gb)
+    with pytest.raises(ConfigError, match=r"beside the .* in use.*--cache-limit"):
+        decode_all(dataset, (M,), SIZE, folder=folder, limit_gb=limit_gb)
+    decode_all(dataset, (M,), SIZE, folder=folder, limit_gb=0)
+    forbid_opening(monkeypatch)
+    again = decode_all(dataset, (V, IR), SIZE, folder=folder, limit_gb=limit_gb)
+    assert again.fingerprint == store.fingerprint
+
+
+def test_more_than_the_limit_is_refused_before_decoding(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    decode_all(dataset, (M,), SIZE, folder=folder)
+    forbid_opening(monkeypatch)
+    one = cache._estimate_nbytes((4, SIZE, SIZE, 3)) / 1e9
+    with pytest.raises(
+        ConfigError, match=r"4 samples \(visible, infrared, 32 px\).*--cache-limit 1"
+    ):
+        decode_all(dataset, (V, IR), SIZE, folder=folder, limit_gb=1.5 * one)
+    assert find_entry(folder).exists()
+
+
+def test_a_disk_without_room_is_refused_before_decoding(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid_opening(monkeypatch)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 8, 1000))
+    with pytest.raises(ConfigError, match=r"has 0\.0 MB free.*--cache"):
+        decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache")
+
+
+def test_a_disk_that_fills_up_gets_a_sentence_and_nothing_stays(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, text: str) -> None:
+        raise OSError(cache.errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache, "write_text", fail)
+    with pytest.raises(ConfigError, match=r"disk of .* was full.*--cache"):
+        decode_all(dataset, (V,), SIZE, folder=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.mark.parametrize("shape", [(40, 48), (10, 12), (40, 20), (32, 32)])

@@ -20,6 +20,7 @@ from ferfusion.training import loop
 from ferfusion.training.loop import STATE, Epoch, History, build_optimiser, choose_epoch, fit
 from ferfusion.training.machine import start_fabric
 from ferfusion.training.recipe import Hardware, Recipe
+from ferfusion.training.stopwatch import PHASES
 
 V = Modality.VISIBLE
 PREPROCESSING = Preprocessing(32, {V: IMAGENET_MEAN}, {V: IMAGENET_STD})
@@ -464,3 +465,28 @@ def test_seed_for_tells_purposes_apart() -> None:
     seeds = {loop.seed_for(s, *w) for s in (0, 1, 10) for w in (("a",), ("a", "b"), ("0", "a"))}
     assert len(seeds) == 9
     assert loop.seed_for(0, "dropout", "3") == loop.seed_for(0, "dropout", "3")
+
+
+def test_a_profile_adds_up_to_the_time_of_the_epochs(
+    fabric: Fabric, store: ImageStore, tmp_path: Path
+) -> None:
+    def profile(folder: str, *, is_profiled: bool) -> History:
+        return fit(
+            fabric,
+            build_model(),
+            *make_loaders(store, BASIC),
+            PREPROCESSING,
+            BASIC,
+            state_folder=tmp_path / folder,
+            identity="",
+            is_profiled=is_profiled,
+        )
+
+    history = profile("a", is_profiled=True)
+    assert tuple(history.seconds) == PHASES
+    assert all(seconds > 0 for seconds in history.seconds.values())
+    whole = sum(epoch.seconds for epoch in history.epochs)
+    assert 0.5 * whole < sum(history.seconds.values()) <= whole
+    plain = profile("b", is_profiled=False)
+    assert plain.seconds == {}
+    assert without_seconds(plain) == without_seconds(history), "measuring changes nothing"

@@ -95,11 +95,17 @@ def _print_weights(console: Console) -> None:
 
 
 def _print_cache(console: Console) -> None:
-    from ferfusion.data.cache import default_cache_folder
+    from ferfusion.config import Settings
+    from ferfusion.data.cache_folder import default_cache_folder, look_into, say_size
 
     folder = default_cache_folder()
-    size = sum(f.stat().st_size for f in folder.glob("*")) if folder.is_dir() else 0
+    holding = look_into(folder)
+    n = len(holding.entries)
     console.print(
-        f"\nDecoded pictures: {size / 2**20:.0f} MB in {folder}. They hold the faces of your data; "
-        "delete the folder when you no longer need them."
+        f"\nDecoded pictures: {say_size(holding.nbytes)} in {folder}, {n} "
+        f"{'entry' if n == 1 else 'entries'} (one for each modality, size and data set). Above "
+        f"{Settings().cache_limit:g} GB (--cache-limit) those used longest ago are removed; "
+        "--cache or FERFUSION_CACHE names another folder. They hold the faces of your data; delete "
+        "the folder when you no longer need them.",
+        soft_wrap=True,
     )

@@ -39,6 +39,7 @@ def run_evaluate(run: Path, data: Path, part: str, out: Path | None, settings: S
             blueprint.modalities,
             checkpoint.preprocessing.size_px,
             folder=Path(settings.cache) if settings.cache else None,
+            limit_gb=settings.cache_limit,
             advance=progress.decode,
         )
     chosen = _choose_samples(run, store, part)

@@ -69,8 +69,8 @@ def demo(out: Path) -> None:
     help="Write a split there in which the twins that were found, and subjects, stay together.",
 )
 @settings_options(
-    *("subject_pattern", "split", "split_file", "modalities", "size", "cache", "seed"),
-    "augmentation",
+    *("subject_pattern", "split", "split_file", "modalities", "size", "cache", "cache_limit"),
+    *("seed", "augmentation"),
 )
 def inspect(settings: Settings, data: Path, out: Path | None, repair: Path | None) -> None:
     """Say what is understood of DATA and what is wrong with it; draw sheets; look for leaks.
@@ -127,7 +127,7 @@ def study(settings: Settings, data: Path, out: Path) -> None:
     "again by their bytes, whatever they are called.",
 )
 @click.option("--out", type=FOLDER, metavar="FILE", help="Write predictions to this CSV file.")
-@settings_options("subject_pattern", "cache", "device")
+@settings_options("subject_pattern", "cache", "cache_limit", "device")
 def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | None) -> None:
     """Test the trained model in RUN on DATA, which must have the same classes."""
     from ferfusion.cli.evaluate import run_evaluate
@@ -139,7 +139,7 @@ def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | N
 @click.argument("run", type=FOLDER)
 @click.option("--data", type=FOLDER, metavar="DATA", help="Where the data lies now.")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Default: rerun-NAME, here.")
-@settings_options("weights", "subject_pattern", "cache", "device")
+@settings_options("weights", "subject_pattern", "cache", "cache_limit", "device")
 def rerun(settings: Settings, run: Path, data: Path | None, out: Path | None) -> None:
     """Make the finished RUN once more, from its manifest, and say whether its numbers came out.
 

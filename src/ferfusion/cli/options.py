@@ -9,7 +9,7 @@ import click
 
 from ferfusion.config import OPTIONS, Settings, resolve
 
-DATA = ("split", "split_file", "subject_pattern", "size", "cache")
+DATA = ("split", "split_file", "subject_pattern", "size", "cache", "cache_limit")
 MODEL = ("modalities", "backbone", "weights", "dropout")
 TRAINING = (
     "seed",
@@ -27,7 +27,7 @@ TRAINING = (
     "frozen_norms",
     "quirks",
 )
-MACHINE = ("device", "devices", "nodes", "precision")
+MACHINE = ("device", "devices", "nodes", "precision", "profile")
 
 _TYPES = typing.get_type_hints(Settings)
 

@@ -36,6 +36,7 @@ def run_rerun(run: Path, data: Path | None, out: Path | None, settings: Settings
         _find_file(settings),
         Path(settings.cache) if settings.cache else None,
         None if settings.device == "auto" else settings.device,
+        cache_limit_gb=settings.cache_limit,
     )
     _find_device(run, setup.hardware.device)
     data = data or setup.root

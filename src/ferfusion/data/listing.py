@@ -4,7 +4,7 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ferfusion.data.dataset import Leftover
 from ferfusion.errors import DataError
@@ -42,6 +42,10 @@ def list_pictures(place: Path) -> tuple[list[Picture], list[Leftover]]:
     leftovers: list[Leftover] = []
     for file, inside in sorted(members, key=lambda member: str(member[1])):
         suffix = inside.suffix.lower()
+        if _leads_out(inside):
+            why = "has a path that leads out of its archive; pack the archive again without it"
+            leftovers.append(Leftover(file, why))
+            continue
         if any(part.startswith(".") or part == "__MACOSX" for part in inside.parts):
             continue
         if not _is_text(str(inside)):
@@ -54,6 +58,11 @@ def list_pictures(place: Path) -> tuple[list[Picture], list[Leftover]]:
             kinds = ", ".join(sorted(s[1:] for s in PICTURE_SUFFIXES))
             leftovers.append(Leftover(file, f"is not a picture by its suffix ({kinds})"))
     return pictures, leftovers
+
+
+def _leads_out(inside: PurePosixPath) -> bool:
+    """Whether a path is absolute, also on Windows, or goes up."""
+    return bool(PureWindowsPath(inside).anchor) or ".." in inside.parts
 
 
 def _is_text(name: str) -> bool:

@@ -117,7 +117,7 @@ class Loader:
         share: float,
     ) -> Batch:
         rows = self.rows[items]
-        pictures = {m: self.store.pictures[m][rows] for m in self.modalities}
+        pictures = {m: self.store.gather(m, rows) for m in self.modalities}
         if copies is not None and self.policy != "none":
             for place, (row, copy) in enumerate(zip(rows, copies, strict=True)):
                 shared = None if self.independent else self._draw(row, copy, epoch)

@@ -6,12 +6,15 @@ turn (EXIF) and 16-bit pictures are dealt with, and where an unusable file gets 
 
 import hashlib
 import io
+import os
 import threading
 import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Num, UInt8
@@ -54,10 +57,32 @@ def read_image(file: ImageFile) -> UInt8[np.ndarray, "height width 3"]:
         ImageError: The file is missing, empty, too big, cut short, or no picture. The message is
             one sentence with the path, what is wrong and what to do.
     """
-    picture = _open_picture(file, _read_bytes(file))
+    return decode_image(file, read_bytes(file))
+
+
+def decode_image(
+    file: ImageFile | str, data: bytes, *, at_least_px: int | None = None
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Does what `read_image` does with the bytes of a file that was read before.
+
+    Args:
+        file: What messages call it.
+        data: All of it.
+        at_least_px: Allows a JPEG with sides at least twice as long to be decoded at a half, a
+            quarter or an eighth. Faster, but these are not the same pixels.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    _check_bytes(file, len(data))
+    if not data:
+        raise _empty(file)
+    picture = _open_picture(file, data)
     try:
         # Only TIFF warns while decoding; the others may run in parallel threads.
         with _pillow_quiet() if picture.format == "TIFF" else nullcontext():
+            if at_least_px is not None:
+                picture.draft(None, (at_least_px, at_least_px))
             picture.load()
         turn = _read_turn(picture)
         upright = picture if turn is None else picture.transpose(turn)
@@ -66,13 +91,9 @@ def read_image(file: ImageFile) -> UInt8[np.ndarray, "height width 3"]:
         raise _damaged(file, error) from error
 
 
-def fingerprint_image(file: ImageFile) -> str:
-    """Gives a hash of a picture's bytes as they are on disk: 32 hex digits, equal for copies.
-
-    Raises:
-        ImageError: The file can't be read.
-    """
-    return hashlib.blake2b(_read_bytes(file), digest_size=16).hexdigest()
+def fingerprint_bytes(data: bytes) -> str:
+    """Gives a hash of a picture's bytes as they are on disk: 32 hex digits, equal for copies."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def read_image_size(file: ImageFile) -> tuple[int, int]:
@@ -81,7 +102,7 @@ def read_image_size(file: ImageFile) -> tuple[int, int]:
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    picture = _open_picture(file, _read_bytes(file))
+    picture = _open_picture(file, read_bytes(file))
     width, height = picture.size
     # Pillow turns a TIFF's size by itself (since 11.0); a PNG whose EXIF doesn't come first would
     # be decoded to find it.
@@ -108,8 +129,12 @@ def recognise_impostor(head: bytes) -> str | None:
     return None
 
 
-def _read_bytes(file: ImageFile) -> bytes:
-    """Reads at most `MAX_MEBIBYTES`, never more than that into memory."""
+def read_bytes(file: ImageFile) -> bytes:
+    """Reads at most `MAX_MEBIBYTES`, never more than that into memory.
+
+    Raises:
+        ImageError: The file is missing, empty, too big, or can't be read.
+    """
     try:
         if file.path.is_dir():
             raise ImageError(f"{file} is a folder, not a picture: name a picture in it.")
@@ -128,9 +153,7 @@ def _read_bytes(file: ImageFile) -> bytes:
             "drive it is on."
         ) from error
     if not data:
-        raise ImageError(
-            f"{file} is empty (0 bytes): copy it again from where it came, or remove it."
-        )
+        raise _empty(file)
     return data
 
 
@@ -144,15 +167,16 @@ def _read_plain(file: ImageFile) -> bytes:
 
 def _read_member(file: ImageFile, member: str) -> bytes:
     try:
-        with zipfile.ZipFile(file.path) as archive:
-            info = archive.getinfo(member)
-            if info.flag_bits & 1:
-                raise ImageError(
-                    f"{file} is locked with a password: unpack the archive into a folder first."
-                )
-            _check_bytes(file, info.file_size)
-            with archive.open(info) as stream:
-                data = stream.read(_MAX_BYTES + 1)
+        state = file.path.stat()
+        archive = _open_archive(file.path, state.st_size, state.st_mtime_ns, os.getpid())
+        info = archive.getinfo(member)
+        if info.flag_bits & 1:
+            raise ImageError(
+                f"{file} is locked with a password: unpack the archive into a folder first."
+            )
+        _check_bytes(file, info.file_size)
+        with archive.open(info) as stream:
+            data = stream.read(_MAX_BYTES + 1)
     except KeyError as error:
         raise ImageError(
             f"{file} does not exist: the archive has changed since it was listed, so run again."
@@ -165,7 +189,21 @@ def _read_member(file: ImageFile, member: str) -> bytes:
     return data
 
 
-def _check_bytes(file: ImageFile, count: int) -> None:
+@lru_cache(maxsize=4)
+def _open_archive(
+    path: Path,
+    size: int,  # noqa: ARG001  (a changed archive is opened anew)
+    changed_at: int,  # noqa: ARG001
+    process: int,  # noqa: ARG001  (forked processes would share a place in the file)
+) -> zipfile.ZipFile:
+    """Opens an archive and keeps it open: its list of members is read once, not for each member.
+
+    With 20,000 members, opening takes 0.17 s. Threads may read from one archive at once.
+    """
+    return zipfile.ZipFile(path)
+
+
+def _check_bytes(file: ImageFile | str, count: int) -> None:
     if count > _MAX_BYTES:
         raise ImageError(
             f"{file} is larger than {MAX_MEBIBYTES} MiB ({count / 2**20:.0f} MiB): save it "
@@ -173,7 +211,7 @@ def _check_bytes(file: ImageFile, count: int) -> None:
         )
 
 
-def _open_picture(file: ImageFile, data: bytes) -> Image.Image:
+def _open_picture(file: ImageFile | str, data: bytes) -> Image.Image:
     """Reads the header only, and refuses a picture with too many pixels before decoding it."""
     too_many = f"{file} has more than {MAX_MEGAPIXELS} megapixels: shrink it, or remove it."
     try:
@@ -245,7 +283,11 @@ def _pillow_quiet() -> Iterator[None]:
         yield
 
 
-def _damaged(file: ImageFile, error: Exception) -> ImageError:
+def _empty(file: ImageFile | str) -> ImageError:
+    return ImageError(f"{file} is empty (0 bytes): copy it again from where it came, or remove it.")
+
+
+def _damaged(file: ImageFile | str, error: Exception) -> ImageError:
     return ImageError(
         f"{file} is damaged or cut short ({error}): copy it again from where it came, or remove it."
     )

@@ -41,6 +41,7 @@ from ferfusion.reporting.sections import (
 from ferfusion.reporting.summary import StudySummary
 from ferfusion.reporting.tables import (
     ResultRow,
+    add_seconds,
     format_millions,
     format_p,
     format_percent,
@@ -134,6 +135,7 @@ def write_report(study: StudySummary, path: Path) -> None:
                 for table in tables
                 for model, of_model in table.runs.items()
             },
+            profiles={t.name: _gather_profiles(t) for t in tables},
             seeds=sorted({seed for seed, _ in splits}),
             n_folds=len({fold for _, fold in splits if fold is not None}),
             shared=gather_shared(study.splits),
@@ -143,6 +145,15 @@ def write_report(study: StudySummary, path: Path) -> None:
         )
     )
     write_text(path, html)
+
+
+def _gather_profiles(table: Table) -> dict[str, dict[str, float]]:
+    """Gives key of a model -> seconds by phase over all its trainings, where measured."""
+    profiles = {
+        model: add_seconds([run.profile for run in of_model])
+        for model, of_model in table.runs.items()
+    }
+    return {model: profile for model, profile in profiles.items() if profile}
 
 
 def make_confusion_tables(table: Table) -> tuple[ConfusionTable, ...]:

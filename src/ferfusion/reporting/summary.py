@@ -101,6 +101,7 @@ class RunReport:
         fold_correct: Right answers of each pooled fold, with `fold_n` samples each.
         fold_n: Test samples of each pooled fold.
         cost: What an answer costs, where it was measured.
+        profile: Phase of the training -> its seconds, where it was measured; folds added up.
     """
 
     record: RunRecord
@@ -114,6 +115,7 @@ class RunReport:
     fold_correct: tuple[int, ...] = ()
     fold_n: tuple[int, ...] = ()
     cost: Cost | None = None
+    profile: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)

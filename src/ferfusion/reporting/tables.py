@@ -1,6 +1,6 @@
 """Results as counts with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -167,7 +167,18 @@ def _pool(folds: Sequence[RunReport]) -> RunReport:
         fold_correct=tuple(run.record.correct for run in folds),
         fold_n=tuple(run.record.n_test for run in folds),
         cost=next((run.cost for run in folds if run.cost is not None), None),
+        profile=add_seconds([run.profile for run in folds]),
     )
+
+
+def add_seconds(profiles: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Adds up seconds phase by phase.
+
+    >>> add_seconds([{"data": 1.0}, {}, {"data": 0.5, "forward": 2.0}])
+    {'data': 1.5, 'forward': 2.0}
+    """
+    phases = dict.fromkeys(phase for profile in profiles for phase in profile)
+    return {phase: sum(profile.get(phase, 0.0) for profile in profiles) for phase in phases}
 
 
 def find_best_single(rows: Sequence[ResultRow]) -> ResultRow | None:

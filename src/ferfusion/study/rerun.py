@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ferfusion.data.cache_folder import LIMIT_GB
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import ResultsError
 from ferfusion.evaluation.predictions import Predictions
@@ -51,7 +52,12 @@ def describe_row(run: Finished) -> Row:
 
 
 def recall_setup(
-    run: Finished, weights: str | None, cache: Path | None, device: str | None = None
+    run: Finished,
+    weights: str | None,
+    cache: Path | None,
+    device: str | None = None,
+    *,
+    cache_limit_gb: float = LIMIT_GB,
 ) -> Setup:
     """Gives the setup that a run was made with; its own split file takes the place of a draw.
 
@@ -59,6 +65,7 @@ def recall_setup(
         run: Finished.
         weights: First weights instead of those it names: a file that lies elsewhere now.
         cache: Folder of decoded pictures; None is the usual one.
+        cache_limit_gb: How large it may grow.
         device: Where to train; None is the run's own. On another one its precision is chosen anew.
 
     Raises:
@@ -79,6 +86,7 @@ def recall_setup(
             if device in (None, facts["device"])
             else Hardware(device),
             cache=cache,
+            cache_limit_gb=cache_limit_gb,
             early_schedule=facts["setup"]["early_schedule"],
             root=Path(facts["data"]),
             subject_pattern=facts["setup"].get("subject_pattern", ""),

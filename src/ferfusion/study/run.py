@@ -249,6 +249,7 @@ def _describe_training(trained: Trained) -> dict[str, Any]:
     return {
         "history": None if history is None else [asdict(epoch) for epoch in history.epochs],
         "best_epoch": None if history is None else history.best_epoch,
+        "profile": None if history is None else dict(history.seconds) or None,
         "late_weights": None
         if late is None
         else {**asdict(late), "weights": {str(m): w for m, w in late.weights.items()}},

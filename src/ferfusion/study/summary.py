@@ -229,6 +229,7 @@ def describe_run(
         val_n=facts["val_n"],
         late=() if late is None else (late,),
         cost=Cost(**json.loads(cost.read_text())) if cost.exists() else None,
+        profile=facts.get("profile") or {},
     )
 
 

@@ -8,8 +8,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch.optim.optimizer import Optimizer
 
 from ferfusion.data.loading import Batch, Loader, normalise
 from ferfusion.errors import CheckpointError
+from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import read_tensors, write_tensors
 from ferfusion.preprocessing import Preprocessing
 from ferfusion.training.features import (
@@ -33,6 +34,7 @@ from ferfusion.training.features import (
     stand_still,
 )
 from ferfusion.training.recipe import Recipe
+from ferfusion.training.stopwatch import Stopwatch
 
 STATE = "unfinished.safetensors"
 
@@ -62,10 +64,17 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """All epochs of one fit, and the one whose weights were kept."""
+    """All epochs of one fit, and the one whose weights were kept.
+
+    Attributes:
+        epochs: In order.
+        best_epoch: Its number.
+        seconds: Time by phase (`stopwatch.PHASES`), where it was asked for; else empty.
+    """
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def best(self) -> Epoch:
@@ -98,6 +107,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     save_every_s: float = 15,
     features: FeatureCache | None = None,
+    is_profiled: bool = False,
 ) -> History:
     """Trains a model in place and leaves it with the weights of its best epoch.
 
@@ -114,6 +124,7 @@ def fit(
         save_every_s: Least seconds between two saved states.
         features: Of this model's trunks, where the recipe freezes them, computed once. None
             computes them in every epoch, for the same model.
+        is_profiled: Whether to measure where the time goes.
     """
     if recipe.frozen == "backbone":
         train = stand_still(train)
@@ -121,7 +132,8 @@ def fit(
     if features is not None:
         shown, chosen = FeatureLoader(train, features), FeatureLoader(val, features)
         learner = OnFeatures(model)
-    loop = _Loop(fabric, learner, shown, preprocessing, recipe, identity)
+    watch = Stopwatch(fabric.device, is_on=is_profiled)
+    loop = _Loop(fabric, learner, shown, preprocessing, recipe, identity, watch)
     if not loop.load(state_folder):
         warm_up_head(fabric, model, train, preprocessing, recipe, features)
     for epoch in loop.epochs:
@@ -131,7 +143,8 @@ def fit(
     while len(loop.epochs) < recipe.epochs:
         start = time.monotonic()
         train_loss = loop.train_epoch(len(loop.epochs))
-        val_loss, val_correct, val_n = loop.validate(chosen)
+        with watch.phase("evaluation"):
+            val_loss, val_correct, val_n = loop.validate(chosen)
         epoch = Epoch(
             epoch=len(loop.epochs) + 1,
             train_loss=train_loss,
@@ -152,7 +165,7 @@ def fit(
     # With features at hand, only what is behind the trunks has learned.
     model.load_state_dict(loop.best_weights, strict=features is None)
     model.eval()
-    return History(tuple(loop.epochs), choose_epoch(loop.epochs))
+    return History(tuple(loop.epochs), choose_epoch(loop.epochs), watch.seconds)
 
 
 def warm_up_head(
@@ -242,8 +255,10 @@ class _Loop:
         preprocessing: Preprocessing,
         recipe: Recipe,
         identity: str,
+        watch: Stopwatch,
     ) -> None:
         self.fabric = fabric
+        self.watch = watch
         self.bare = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.train_loader = train
         self.preprocessing = preprocessing
@@ -271,15 +286,19 @@ class _Loop:
         self.model.train()
         self._keep_frozen_parts_still()
         total, seen = torch.zeros((), device=self.fabric.device), 0
+        batches = self.train_loader.shuffled(epoch, rank=rank, world=world)
         for step, batch in enumerate(
-            self.train_loader.shuffled(epoch, rank=rank, world=world),
-            start=epoch * self.train_loader.n_batches,
+            self.watch.each("data", batches), start=epoch * self.train_loader.n_batches
         ):
             self._set_learning_rate(step)
-            loss = self._loss(batch)
-            self.optimiser.zero_grad(set_to_none=True)
-            self.fabric.backward(loss * batch.share)
-            self.optimiser.step()
+            with self.watch.phase("transfer"):
+                inputs, labels = self._move(batch)
+            with self.watch.phase("forward"):
+                loss = self._loss(self.model(inputs).float(), labels)
+            with self.watch.phase("backward"):
+                self.optimiser.zero_grad(set_to_none=True)
+                self.fabric.backward(loss * batch.share)
+                self.optimiser.step()
             total += loss.detach() * len(batch.labels)
             seen += len(batch.labels)
         # Sums, not means: processes may hold unequal numbers of pictures.
@@ -292,7 +311,8 @@ class _Loop:
         self.model.eval()
         loss, correct, n = 0.0, 0, 0
         for batch in val.in_order():
-            logits, labels = self._logits(batch), batch.labels.to(self.fabric.device)
+            inputs, labels = self._move(batch)
+            logits = self.model(inputs).float()
             taken = as_loss_takes(logits, self.recipe)
             loss += float(functional.cross_entropy(taken, labels, reduction="sum"))
             correct += int((logits.argmax(dim=1) == labels).sum())
@@ -317,6 +337,7 @@ class _Loop:
             facts = {
                 "identity": self.identity,
                 "epochs": [asdict(epoch) for epoch in self.epochs],
+                "seconds": self.watch.seconds,
                 "optimiser": scalars,
                 "plateau": None if self.plateau is None else self.plateau.state_dict(),
             }
@@ -343,18 +364,23 @@ class _Loop:
         if self.plateau is not None:
             self.plateau.load_state_dict(facts["plateau"])
         self.epochs = [Epoch(**values) for values in facts["epochs"]]
+        if self.watch.is_on:
+            self.watch.seconds |= facts["seconds"]
         return True
 
-    def _loss(self, batch: Batch | FeatureBatch) -> Tensor:
-        labels = batch.labels.to(self.fabric.device)
-        taken = as_loss_takes(self._logits(batch), self.recipe)
-        return functional.cross_entropy(taken, labels, label_smoothing=self.recipe.label_smoothing)
-
-    def _logits(self, batch: Batch | FeatureBatch) -> Tensor:
+    def _move(self, batch: Batch | FeatureBatch) -> tuple[dict[Modality, Tensor], Tensor]:
+        """Moves a batch to the device, pictures as the model was promised them."""
         device = self.fabric.device
-        if isinstance(batch, FeatureBatch):
-            return self.model({m: f.to(device) for m, f in batch.features.items()}).float()
-        return self.model(normalise(batch.pictures, self.preprocessing, device)).float()
+        inputs = (
+            {m: f.to(device) for m, f in batch.features.items()}
+            if isinstance(batch, FeatureBatch)
+            else normalise(batch.pictures, self.preprocessing, device)
+        )
+        return inputs, batch.labels.to(device)
+
+    def _loss(self, logits: Float[Tensor, "batch classes"], labels: Tensor) -> Tensor:
+        taken = as_loss_takes(logits, self.recipe)
+        return functional.cross_entropy(taken, labels, label_smoothing=self.recipe.label_smoothing)
 
     def _keep_frozen_parts_still(self) -> None:
         # requires_grad=False alone would leave BatchNorm's running statistics moving.

@@ -93,9 +93,11 @@ class Hardware:
         devices: Processes a node: GPUs, or CPU processes.
         nodes: Machines; each starts the same command (see docs of `fabric run` or torchrun).
         precision: `auto` takes bf16 where the machine has it and the backbone gains by it.
+        profile: Whether to measure where the time of each training goes.
     """
 
     device: str = "auto"
     devices: int = 1
     nodes: int = 1
     precision: Precision = "auto"
+    profile: bool = False

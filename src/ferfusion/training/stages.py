@@ -296,12 +296,14 @@ def _fit(
         "start": start,
         "data": lab.store.fingerprint,
         "split": lab.split.checksum,
-        "hardware": asdict(lab.hardware),
+        "hardware": asdict(replace(lab.hardware, profile=False)),
     }
     features: FeatureCache | None = None
     if recipe.frozen == "backbone":
         trunks = {m: model.get_submodule(f"trunks.{m}") for m in blueprint.modalities}
-        features = FeatureCache(lab.fabric, trunks, lab.preprocessing, lab.cache, lab.cache_limit_gb)
+        features = FeatureCache(
+            lab.fabric, trunks, lab.preprocessing, lab.cache, lab.cache_limit_gb
+        )
     history = fit(
         lab.fabric,
         model,
@@ -313,6 +315,7 @@ def _fit(
         identity=hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest(),
         on_epoch=on_epoch,
         features=features,
+        is_profiled=lab.hardware.profile,
     )
     return Trained(
         model,

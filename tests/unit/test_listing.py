@@ -1,0 +1,28 @@
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ferfusion.data.listing import list_pictures
+
+
+@pytest.mark.parametrize(
+    "odd", ["/etc/a.jpg", "../a.jpg", "in/../../a.jpg", "C:/a.jpg", "..\\a.jpg", "//host/x/a.jpg"]
+)
+def test_members_that_lead_out_of_an_archive_are_left_over(tmp_path: Path, odd: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("in/good.jpg", odd, "in/.hidden/b.jpg", "__MACOSX/c.jpg"):
+            archive.writestr(name, b"")
+    pictures, leftovers = list_pictures(tmp_path / "a.zip")
+    assert [picture.file.member for picture in pictures] == ["in/good.jpg"]
+    (leftover,) = leftovers
+    assert leftover.file.member == odd
+    assert "leads out of its archive" in leftover.why
+
+
+def test_dots_in_names_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "C..").mkdir()
+    (tmp_path / "C.." / "a..b.jpg").touch()
+    pictures, leftovers = list_pictures(tmp_path)
+    assert [str(picture.inside) for picture in pictures] == ["C../a..b.jpg"]
+    assert leftovers == []
