@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.models.late_fusion import mix_probs
-from ferfusion.training.weight_search import list_weights, search_weights
+from ferfusion.training.weight_search import list_weights, score_mixtures, search_weights
 
 V, IR, M = MODALITIES
 
@@ -133,3 +133,14 @@ def test_mixing_refuses_weights_off_the_simplex_or_of_others() -> None:
     for weights in ({V: 1.5, IR: -0.5}, {V: 0.5, IR: 0.4}, {V: 1.0}, {V: 0.5, M: 0.5}):
         with pytest.raises(ValueError, match="weights"):
             mix_probs(probs, weights)
+
+
+def test_mixtures_are_scored_as_by_argmax_of_the_mixed_probabilities() -> None:
+    rng = np.random.default_rng(5)
+    # More samples of a class than one block holds; coarse probabilities, so that classes tie.
+    probs = {m: rng.integers(0, 5, (5000, 3)) / 8 for m in MODALITIES}
+    labels = rng.integers(0, 3, 5000) * (rng.random(5000) < 0.7)
+    grid, correct = score_mixtures(probs, labels, steps=4)
+    # Quarters and eighths are exact in binary, so equals are equal.
+    mixed = np.tensordot(grid / 4, np.stack([probs[m] for m in MODALITIES]), axes=1)
+    assert (correct == (mixed.argmax(axis=2) == labels).sum(axis=1)).all()

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 
 from ferfusion.modality import MODALITIES, Modality
 
+_BLOCK = 1024  # samples
+
 
 @dataclass(frozen=True)
 class FusionWeights:
@@ -95,8 +97,24 @@ def score_mixtures(
         raise ValueError("weights can't be searched without a modality and a sample")
     stacked = np.stack([probs[m] for m in MODALITIES if m in probs])
     grid = list_weights(len(stacked), steps)
-    mixed = np.tensordot(grid / steps, stacked, axes=1)
-    return grid, (mixed.argmax(axis=2) == labels).sum(axis=1)
+    weights = grid / steps
+    correct = np.zeros(len(grid), dtype=np.int64)
+    # Samples of one class together, a block at a time: whether an answer is right takes comparing
+    # the true class with each other one, and no block of scores leaves the processor's own memory.
+    for label in np.unique(labels):
+        of_class = np.ascontiguousarray(stacked[:, labels == label].transpose(2, 0, 1))
+        for start in range(0, of_class.shape[2], _BLOCK):
+            block = of_class[:, :, start : start + _BLOCK]
+            own = weights @ block[label]
+            right = np.ones(own.shape, dtype=bool)
+            for other, probs_of_other in enumerate(block):
+                # Among equals the first class is the answer, as with argmax.
+                if other < label:
+                    right &= own > weights @ probs_of_other
+                elif other > label:
+                    right &= own >= weights @ probs_of_other
+            correct += np.count_nonzero(right, axis=1)
+    return grid, correct
 
 
 def list_weights(n_modalities: int, steps: int) -> Int[np.ndarray, "mixtures modalities"]:
