@@ -1,5 +1,6 @@
 """The words for expressions: one spelling each, and the label sets of the published data."""
 
+import difflib
 from collections.abc import Iterable
 
 VIRI: tuple[str, ...] = ("angry", "happy", "neutral", "sad", "surprised")
@@ -51,3 +52,20 @@ def order_labels(names: Iterable[str]) -> tuple[str, ...]:
         if present <= set(published):
             return tuple(label for label in published if label in present)
     return tuple(sorted(present))
+
+
+def find_misspelt(labels: Iterable[str]) -> dict[str, str]:
+    """Gives class names that look like a slip, and the expression that may be meant.
+
+    A class of its own is made of each name that isn't known, so a slip would make one too many.
+
+    >>> find_misspelt(["happy", "hapy", "suprised", "contempt", "pain"])
+    {'hapy': 'happy', 'suprised': 'surprised'}
+    """
+    known = [*VIRI, *NVIE, *_SYNONYMS, "contempt"]
+    near = {
+        label: difflib.get_close_matches(label, known, n=1, cutoff=0.8)
+        for label in labels
+        if label not in known
+    }
+    return {label: canonical_expression(found[0]) for label, found in near.items() if found}

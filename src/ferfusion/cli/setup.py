@@ -13,7 +13,7 @@ from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import shared_subjects
 from ferfusion.errors import ConfigError, SplitError, unknown_name
-from ferfusion.expression import NVIE
+from ferfusion.expression import NVIE, find_misspelt
 from ferfusion.modality import Modality, parse_modalities
 from ferfusion.models.backbones import IMAGENET, NO_WEIGHTS
 from ferfusion.study.plan import PLANS, Variant
@@ -29,6 +29,8 @@ def open_data(data: Path, settings: Settings) -> Dataset:
             f"Left out, because they are in no sample: {len(dataset.leftovers)} images or rows of "
             f"{data}. `ferfusion inspect {data}` lists them."
         )
+    for name, meant in find_misspelt(dataset.labels).items():
+        say(f"The class {name} is taken as it is written. Is {meant} meant?", colour="yellow")
     return dataset
 
 
