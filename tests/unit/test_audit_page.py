@@ -33,7 +33,7 @@ def test_the_page_holds_the_pictures_small_and_fetches_nothing(tmp_path: Path) -
         data = np.frombuffer(base64.b64decode(text), np.uint8)
         shapes.append(cv2.imdecode(data, cv2.IMREAD_COLOR).shape)
     assert shapes == [(128, 85, 3), (40, 40, 3), (128, 85, 3)]
-    assert ">none<" in html
+    assert ">no msx picture<" in html
     assert "<script" not in html
     assert not re.search(r'(src|href)="(?!data:)', html)
     assert "ferfusion inspect DATA --repair FILE" in html

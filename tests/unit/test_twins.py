@@ -20,7 +20,7 @@ from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import Split, draw_subject_split
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.data.twins import PictureAudit, audit_pictures
-from ferfusion.errors import SplitError
+from ferfusion.errors import DataError, SplitError
 from ferfusion.expression import VIRI
 from ferfusion.modality import MODALITIES, Modality
 
@@ -116,7 +116,7 @@ def test_repair_gives_a_split_that_audits_clean(copied: Dataset, found: PictureA
 def test_a_second_audit_looks_nothing_up(
     copied: Dataset, found: PictureAudit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ferfusion.data.twins.describe", lambda picture: pytest.fail("looked"))
+    monkeypatch.setattr("ferfusion.data.copies.describe", lambda picture: pytest.fail("looked"))
     assert audit_pictures(copied) == found
 
 
@@ -160,7 +160,11 @@ def test_inspect_tells_of_twins_and_repairs(
 
     clean = tmp_path / "clean.csv"
     run_inspect(copied.root, tmp_path, Settings(size=32), clean)
-    assert capsys.readouterr().out.rstrip().endswith(f"--split-file {clean} --out DIR")
+    said = capsys.readouterr().out
+    assert "The split by subject, seed 0 leaks:" in said
+    assert "A split in which no leak is found is in" in said
+    assert "Not found are copies changed beyond knowing" in said
+    assert said.rstrip().endswith(f"--split-file {clean} --out DIR")
     run_inspect(copied.root, tmp_path, Settings(size=32, split_file=str(clean)))
     assert "The split in the file: no leak is found." in capsys.readouterr().out
 
@@ -253,6 +257,39 @@ def test_the_same_file_is_found_however_small_and_a_blank_one_says_nothing(tmp_p
         ("1", "3", "same file")
     ]
     assert "as files only" in audit.looked_at
+
+
+def test_inspect_looks_at_the_chosen_modalities_only(
+    drawn: Path, clean: PictureAudit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert clean.links == ()
+    run_inspect(drawn, tmp_path, Settings(size=32, modalities=("infrared",)))
+    said = capsys.readouterr().out
+    assert "Looked for twins: 15 infrared pictures" in said
+    assert said.rstrip().endswith("--modalities infrared --out DIR")
+
+
+def test_inspect_says_what_is_missing_where_nothing_is_complete(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = copy_pictures(drawn, tmp_path, lambda suffix, n: f"walk{n:02}_{suffix}.png", 2)
+    rows = [
+        {"sample_id": f"{m}-{n}", "expression": e, "subject": f"{m}{n}", m: file}
+        for m, e in ((Modality.INFRARED, "happy"), (Modality.MSX, "sad"))
+        for n, file in enumerate(files[m])
+    ]
+    root = write_table(tmp_path, rows).root
+    run_inspect(root, tmp_path / "out", Settings(size=32))
+    said = capsys.readouterr().out
+    assert "Next: ferfusion study" not in said
+    assert "no sample has all of visible, infrared, msx" in said
+    assert "2 have a infrared picture" not in said
+    html = (tmp_path / "out" / "twins.html").read_text()
+    assert '<th scope="row">infrared, msx</th>' in html
+    assert "no infrared picture" not in html
+    with pytest.raises(DataError, match="No split can be written"):
+        run_inspect(root, tmp_path / "out", Settings(size=32), tmp_path / "clean.csv")
+    assert not (tmp_path / "clean.csv").exists()
 
 
 @pytest.mark.slow

@@ -2,11 +2,12 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ferfusion.cli.setup import is_main_process, say
 from ferfusion.data.cache import ImageStore
+from ferfusion.data.cache_folder import LIMIT_GB
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.leaks import (
     AuditReport,
@@ -20,8 +21,9 @@ from ferfusion.data.splits import PARTS, Split, write_split
 from ferfusion.data.twins import PictureAudit, audit_pictures
 from ferfusion.errors import SplitError
 from ferfusion.imaging.files import read_image
-from ferfusion.modality import MODALITIES
-from ferfusion.reporting.audit_page import AuditPage, Pair, write_audit_page
+from ferfusion.modality import MODALITIES, Modality
+from ferfusion.reporting.audit_page import AuditPage, Pair, Picture, write_audit_page
+from ferfusion.sample import Sample
 
 LEAKS_PAGE = "leaks.html"
 TWINS_PAGE = "twins.html"
@@ -46,13 +48,14 @@ class AuditSummary:
 
 def audit_before_study(
     dataset: Dataset,
-    store: ImageStore,  # noqa: ARG001  (the audit has a size of its own)
+    store: ImageStore,
     splits: Sequence[Split],
     *,
     allow_leaks: bool,
     out: Path,
     advance: Callable[[int, int], None],
     cache: Path | None = None,
+    cache_limit_gb: float = LIMIT_GB,
 ) -> AuditSummary:
     """Finds what leaks across the parts of a study's splits.
 
@@ -61,17 +64,20 @@ def audit_before_study(
 
     Args:
         dataset: The samples of the study.
-        store: Its decoded pictures.
+        store: Its decoded pictures: their modalities are audited, at a size of the audit's own.
         splits: All that will be used.
         allow_leaks: Say what leaks and go on.
         out: Folder of the study, where the page with the pairs is written.
         advance: Told of progress.
         cache: Where decoded pictures and earlier audits are kept.
+        cache_limit_gb: How large it may grow.
 
     Raises:
         SplitError: Something leaks and leaks are not allowed.
     """
-    audit = audit_pictures(dataset, folder=cache, advance=advance)
+    audit = audit_pictures(
+        dataset, tuple(store.pictures), folder=cache, limit_gb=cache_limit_gb, advance=advance
+    )
     reports = [find_leaks(audit.links, split, dataset) for split in splits]
     leaking = [r for r in reports if r.leaks or (r.subjects and r.split.kind != "paper")]
     if not leaking:
@@ -85,8 +91,13 @@ def audit_before_study(
         )
     page = out / LEAKS_PAGE
     data = shlex.quote(str(dataset.root))
+    if set(store.pictures) != set(dataset.modalities):
+        data += f" --modalities {','.join(store.pictures)}"
     ways_out = (
-        ("a clean split", f"ferfusion inspect {data} --repair clean-split.csv"),
+        (
+            "a split in which no leak is found",
+            f"ferfusion inspect {data} --repair clean-split.csv",
+        ),
         ("a study of it", f"ferfusion study {data} --split-file clean-split.csv --out DIR"),
         ("this split all the same", "add --allow-leaks; the report says so"),
     )
@@ -95,9 +106,9 @@ def audit_before_study(
             AuditPage(
                 f"Leaks in the split of {dataset.root.name}",
                 _name_exposed(worst),
-                audit.looked_at,
+                f"{audit.looked_at} {audit.blind_to}",
                 sentences,
-                _lay_out(worst, dataset),
+                _lay_out(worst, dataset, tuple(store.pictures)),
                 len(worst.leaks),
                 ways_out,
             ),
@@ -105,16 +116,16 @@ def audit_before_study(
         )
     if not allow_leaks:
         several = (
-            " Several splits, as of --folds, are clean once both names of a person are one in "
-            "subjects.csv, or the copies are removed."
+            " With several splits, as of --folds, give both names of a person as one in "
+            "subjects.csv, or remove the copies."
             if len(splits) > 1
             else ""
         )
         raise SplitError(
             "\n  ".join(("The split leaks, so its test would flatter every model:", *sentences))
-            + f"\nLook at {page}. For a clean split: {ways_out[0][1]} ; then give --split-file "
-            f"clean-split.csv.{several} To run all the same, give --allow-leaks; the report will "
-            "say so."
+            + f"\nLook at {page}. For a split in which no leak is found: {ways_out[0][1]} ; then "
+            f"give --split-file clean-split.csv.{several} To run all the same, give "
+            "--allow-leaks; the report will say so."
         )
     for sentence in sentences:
         say(f"Leak: {sentence}", colour="red")
@@ -126,8 +137,11 @@ def inspect_twins(
     split: Split | None,
     out: Path,
     *,
+    modalities: Sequence[Modality],
     advance: Callable[[int, int], None],
     cache: Path | None = None,
+    cache_limit_gb: float = LIMIT_GB,
+    options: Sequence[str] = (),
 ) -> PictureAudit:
     """Says which samples show the same photograph, and what of it leaks in a split.
 
@@ -135,10 +149,24 @@ def inspect_twins(
         dataset: All samples.
         split: The split that a study would use, if there is one.
         out: Where the page with the pairs is written, if there are any.
+        modalities: Which pictures are looked at.
         advance: Told of progress.
         cache: Where decoded pictures and earlier audits are kept.
+        cache_limit_gb: How large it may grow.
+        options: What was asked for on the command line, so that the page's commands say it too.
     """
-    audit = audit_pictures(dataset, folder=cache, advance=advance)
+    audit = audit_pictures(
+        dataset, modalities, folder=cache, limit_gb=cache_limit_gb, advance=advance
+    )
+    usable = dataset.complete_in(modalities)
+    if 0 < len(usable.samples) < len(dataset.samples):
+        # A study looks at these alone and must not find what this audit didn't.
+        alone = audit_pictures(
+            usable, modalities, folder=cache, limit_gb=cache_limit_gb, advance=advance
+        )
+        known = {(link.first, link.second) for link in audit.links}
+        more = [link for link in alone.links if (link.first, link.second) not in known]
+        audit = replace(audit, links=(*audit.links, *more))
     say(f"Looked for twins: {audit.looked_at}")
     if not audit.links:
         say("No two samples are found to show the same photograph.")
@@ -155,14 +183,16 @@ def inspect_twins(
             f"Twins in {dataset.root.name}",
             f"{n_in_groups} of {len(dataset.samples)} samples have a twin; they make "
             f"{len(groups)} groups that must stay together.",
-            audit.looked_at,
+            f"{audit.looked_at} {audit.blind_to}",
             () if report is None else report.sentences(),
-            _lay_out(report, dataset, audit.links),
+            _lay_out(report, dataset, modalities, audit.links),
             len(audit.links),
             (
                 (
-                    "a clean split",
-                    f"ferfusion inspect {shlex.quote(str(dataset.root))} --repair FILE",
+                    "a split in which no leak is found",
+                    shlex.join(
+                        ("ferfusion", "inspect", str(dataset.root), *options, "--repair", "FILE")
+                    ),
                 ),
             ),
         )
@@ -172,7 +202,7 @@ def inspect_twins(
 
 
 def write_repair(dataset: Dataset, audit: PictureAudit, seed: int, path: Path) -> Split:
-    """Writes a split in which nothing leaks, and says how it came out.
+    """Writes a split in which no leak is found, and says how it came out.
 
     Raises:
         SplitError: There is none.
@@ -180,7 +210,7 @@ def write_repair(dataset: Dataset, audit: PictureAudit, seed: int, path: Path) -
     split = repair_split(dataset, audit.links, seed)
     write_split(split, path)
     sizes = ", ".join(f"{part} {len(split.parts[part])}" for part in PARTS)
-    say(f"A split in which no leak is found is in {path}: {sizes} samples.")
+    say(f"A split in which no leak is found is in {path}: {sizes} samples. {audit.blind_to}")
     return split
 
 
@@ -225,7 +255,10 @@ def _name_exposed(report: AuditReport) -> str:
 
 
 def _lay_out(
-    report: AuditReport | None, dataset: Dataset, links: Sequence[Link] = ()
+    report: AuditReport | None,
+    dataset: Dataset,
+    modalities: Sequence[Modality],
+    links: Sequence[Link] = (),
 ) -> tuple[Pair, ...]:
     """Reads the pictures of the pairs to be shown: what leaks first, then other twins."""
     part_of: Mapping[str, str] = {}
@@ -239,14 +272,7 @@ def _lay_out(
     pairs = []
     for link in shown:
         both = (samples[link.first], samples[link.second])
-        pictures = {
-            str(m): (
-                read_image(both[0].images[m]) if m in both[0].images else None,
-                read_image(both[1].images[m]) if m in both[1].images else None,
-            )
-            for m in MODALITIES
-            if any(m in sample.images for sample in both)
-        }
+        pictures = _lay_side_by_side(link, both, modalities)
         names = tuple(", ".join(x for x in (s.id, s.subject, part_of.get(s.id)) if x) for s in both)
         why = tuple(
             f"{e.first}: {e.says}" if e.first is e.second else f"{e.first} and {e.second}: {e.says}"
@@ -254,3 +280,22 @@ def _lay_out(
         )
         pairs.append(Pair(link.kind, (names[0], names[1]), why, pictures))
     return tuple(pairs)
+
+
+def _lay_side_by_side(
+    link: Link, both: tuple[Sample, Sample], modalities: Sequence[Modality]
+) -> dict[str, tuple[Picture | None, Picture | None]]:
+    """Reads the pictures of a pair, a row a modality; what was matched across them comes first."""
+    rows = [(e.first, e.second) for e in link.evidence if e.first is not e.second]
+    across = {m for row in rows for m in row}
+    for m in MODALITIES:
+        n_there = sum(m in sample.images for sample in both)
+        if m in modalities and (n_there == 2 or (n_there == 1 and m not in across)):
+            rows.append((m, m))
+    return {
+        str(a) if a is b else f"{a}, {b}": tuple(
+            read_image(sample.images[m]) if m in sample.images else None
+            for sample, m in zip(both, (a, b), strict=True)
+        )
+        for a, b in dict.fromkeys(rows)
+    }  # pyright: ignore[reportReturnType]

@@ -16,7 +16,7 @@ from ferfusion.cli.audit import inspect_twins, write_repair
 from ferfusion.cli.progress import StudyProgress
 from ferfusion.cli.setup import choose_modalities, say
 from ferfusion.config import Settings
-from ferfusion.data import augmentation
+from ferfusion.data.augmentation_sheet import draw_augmentation_sheet
 from ferfusion.data.cache import resize
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.leaks import find_leaks
@@ -29,13 +29,13 @@ from ferfusion.data.splits import (
     read_split,
 )
 from ferfusion.errors import BrokenFilesError, DataError, ImageError, SplitError
+from ferfusion.expression import find_misspelt
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
 from ferfusion.imaging.files import read_image
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.sample import Sample
 
 SHOWN_PROBLEMS = 20
-DRAWS = 8
 
 
 def run_inspect(data: Path, out: Path, settings: Settings, repair: Path | None = None) -> None:
@@ -60,23 +60,52 @@ def run_inspect(data: Path, out: Path, settings: Settings, repair: Path | None =
     for name, sheet in sheets.items():
         Image.fromarray(sheet).save(out / name)
         say(f"Look at {out / name}")
-    usable = dataset.complete_in(choose_modalities(dataset, settings))
+    modalities = choose_modalities(dataset, settings)
+    usable = dataset.complete_in(modalities)
     cache = Path(settings.cache) if settings.cache else None
-    with StudyProgress() as progress:
-        split = None if repair else _find_split(usable, settings)
-        audit = inspect_twins(dataset, split, out, advance=progress.look, cache=cache)
     options = ["--subject-pattern", settings.subject_pattern] if settings.subject_pattern else []
     if settings.modalities != Settings().modalities:
         options += ["--modalities", ",".join(settings.modalities)]
+    with StudyProgress() as progress:
+        split = _find_split(usable, settings) if usable.samples else None
+        audit = inspect_twins(
+            dataset,
+            split,
+            out,
+            modalities=modalities,
+            advance=progress.look,
+            cache=cache,
+            cache_limit_gb=settings.cache_limit,
+            options=options,
+        )
+    if not usable.samples:
+        missing = _say_what_is_missing(dataset, modalities)
+        if repair:
+            raise DataError(f"No split can be written. {missing}")
+        say(f"\n{missing}", colour="yellow")
+        return
     if repair:
         write_repair(usable, audit, settings.seed[0], repair)
-    if split is not None and find_leaks(audit.links, split, usable).leaks:
+    elif split is not None and find_leaks(audit.links, split, usable).leaks:
         repairing = ("ferfusion", "inspect", str(data), *options, "--repair", "clean-split.csv")
-        say("\nNext, for a split without leaks: " + shlex.join(repairing))
+        say("\nNext, for a split in which no leak is found: " + shlex.join(repairing))
         return
     if repair or settings.split_file:
         options += ["--split-file", str(repair or settings.split_file)]
     say("\nNext: " + shlex.join(("ferfusion", "study", str(data), *options, "--out", "DIR")))
+
+
+def _say_what_is_missing(dataset: Dataset, modalities: tuple[Modality, ...]) -> str:
+    """Says why no study can be made of data in which no sample is complete."""
+    counts = {m: sum(m in sample.images for sample in dataset.samples) for m in modalities}
+    there = ", ".join(f"{n} have {m}" for m, n in counts.items())
+    most = max(counts, key=lambda m: counts[m])
+    return (
+        f"Nothing to study yet: no sample has all of {', '.join(modalities)}. Of "
+        f"{len(dataset.samples)} samples {there}. Give the pictures of one moment the same name "
+        "in each modality, or list them in one row of a CSV table; or study one kind alone with "
+        f"--modalities {most}."
+    )
 
 
 def _find_split(dataset: Dataset, settings: Settings) -> Split | None:
@@ -103,6 +132,10 @@ def _print_reading(dataset: Dataset, console: Console) -> None:
     table.add_row(*_count("all", dataset.samples))
     console.print(table)
     per_subject = Counter(s.subject for s in dataset.samples if s.subject is not None)
+    for name, meant in find_misspelt(dataset.labels).items():
+        console.print(
+            f"[yellow]The class {name} is taken as it is written. Is {meant} meant?[/yellow]"
+        )
     unnamed = len(dataset.samples) - per_subject.total()
     if per_subject:
         counts = sorted(per_subject.values())
@@ -204,39 +237,14 @@ def draw_samples(dataset: Dataset, seed: int) -> np.ndarray:
 
 
 def draw_augmentation(dataset: Dataset, settings: Settings) -> np.ndarray:
-    """Draws what one sample looks like in training: a row per modality, a column per draw.
-
-    The paper's 26 copies stand in three such blocks, one below the other. Of 40 samples the one
-    with the brightest pictures is taken, so that there is something to see.
-    """
-    policy = settings.augmentation
+    """Draws what training makes of one sample: of 40 the one with the brightest pictures."""
     sample, pictures = _find_bright(dataset, settings)
-    n_copies = augmentation.count_copies(policy)  # pyright: ignore[reportArgumentType]
-    n_shown = DRAWS if n_copies == 1 else n_copies
-    drawn = [
-        augmentation.draw(
-            policy,  # pyright: ignore[reportArgumentType]
-            seed=settings.seed[0],
-            epoch=number if n_copies == 1 else 0,
-            sample_id=sample.id,
-            copy=0 if n_copies == 1 else number,
-        )
-        for number in range(n_shown)
-    ]
-    if n_copies == 1:
-        kinds = ["as it is"] + [f"epoch {n + 1}" for n in range(n_shown)]
-        drawn.insert(0, augmentation.Draw(np.eye(3)))
-    else:
-        kinds = list(augmentation.PAPER_KINDS)
-    width = DRAWS + 1
-    rows, titles = [], []
-    for start in range(0, len(drawn), width):
-        block = slice(start, start + width)
-        for number, (modality, picture) in enumerate(pictures.items()):
-            rows.append([augmentation.apply(d, picture, modality) for d in drawn[block]])
-            said = ", ".join(dict.fromkeys(kinds[block])) if n_copies > 1 and number == 0 else ""
-            titles.append(f"{modality}: {said}" if said else str(modality))
-    return draw_contact_sheet(rows, titles, kinds if n_copies == 1 else [""] * width)
+    return draw_augmentation_sheet(
+        pictures,
+        sample.id,
+        settings.augmentation,  # pyright: ignore[reportArgumentType]
+        settings.seed[0],
+    )
 
 
 def _find_bright(dataset: Dataset, settings: Settings) -> tuple[Sample, dict[Modality, np.ndarray]]:

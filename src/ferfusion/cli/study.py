@@ -207,6 +207,7 @@ def _prepare(
                 out=out,
                 advance=progress.look,
                 cache=table.setup.cache,
+                cache_limit_gb=table.setup.cache_limit_gb,
             )
             leaks |= dict.fromkeys(audit.sentences)
             audited = audited or audit.looked_at

@@ -176,7 +176,7 @@ def compare(first: Look, second: Look, *, mirrored: bool = False) -> Agreement |
         turned_deg=float(angle),
         zoom=_zoom(final, size),
         overlap=overlap,
-        moved=_way_of_corners(final, size),
+        moved=float(np.hypot(*move_corners(final, size).T).mean()),
     )
 
 
@@ -213,11 +213,11 @@ def _zoom(matrix: Float[np.ndarray, "3 3"], size: int) -> float:
     return float(np.sqrt(abs(np.linalg.det(_jacobian(matrix, size)))) + 1e-9)
 
 
-def _way_of_corners(matrix: Float[np.ndarray, "3 3"], size: int) -> float:
+def move_corners(matrix: Float[np.ndarray, "3 3"], size: int) -> Float[np.ndarray, "4 2"]:
+    """Gives the way of each corner in x and y, as a share of the side."""
     corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]], dtype=float)
     there = corners @ np.asarray(matrix, dtype=float).T
-    way = there[:, :2] / there[:, 2:] - corners[:, :2]
-    return float(np.hypot(*way.T).mean() / size)
+    return (there[:, :2] / there[:, 2:] - corners[:, :2]) / size
 
 
 def _refine(
@@ -261,13 +261,14 @@ def _correlate(
     # Small pictures have little that is fine, and all of it is needed.
     fine_px = 1.5 if len(onto) >= 96 else 1.0
     a, b = (flatten_light(grey, seen, fine_px) for grey in smooth)
-    fine = _correlation(a[inside], b[inside])
+    fine = correlate(a[inside], b[inside])
     a, b = (flatten_light(grey, seen, _COARSE_PX) for grey in smooth)
-    coarse = _correlation(a[inside], b[inside])
+    coarse = correlate(a[inside], b[inside])
     both, first, second = (cv2.GaussianBlur(x, (0, 0), _LOCAL_PX) for x in (a * b, a * a, b * b))
     local = both / np.sqrt(first * second + 1e-6)
     return fine, coarse, float(np.quantile(local[inside], 0.1)), overlap
 
 
-def _correlation(a: Float[np.ndarray, " pixels"], b: Float[np.ndarray, " pixels"]) -> float:
+def correlate(a: Float[np.ndarray, " pixels"], b: Float[np.ndarray, " pixels"]) -> float:
+    """Gives the correlation of what has a mean of about 0, from -1 to 1."""
     return float((a @ b) / np.sqrt((a @ a) * (b @ b) + 1e-6))

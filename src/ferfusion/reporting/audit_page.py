@@ -29,8 +29,8 @@ class Pair:
         kind: What they are to each other, in words.
         names: Id of each, with its part where there is a split.
         why: The evidence, one sentence a modality.
-        pictures: Per modality in words, the picture of the first and of the second; None where
-            a sample has none.
+        pictures: Per modality in words (`infrared, visible` where two are held against each
+            other), the picture of the first and of the second; None where a sample has none.
     """
 
     kind: str
