@@ -193,6 +193,12 @@ class Settings:
         "auto: bf16 where the machine has it and the backbone gains by it.",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
+    compile: str = _option(
+        "off",
+        "Have torch compile the models: on, off, or auto for long trainings on a CUDA GPU. What it "
+        "gains there was not measured yet; on a CPU nothing.",
+        choices=("off", "auto", "on"),
+    )
     profile: bool = _option(
         False, "Measure where the time of each training goes; the page of `study` shows it."
     )

@@ -27,7 +27,7 @@ TRAINING = (
     "frozen_norms",
     "quirks",
 )
-MACHINE = ("device", "devices", "nodes", "precision", "profile")
+MACHINE = ("device", "devices", "nodes", "precision", "compile", "profile")
 
 _TYPES = typing.get_type_hints(Settings)
 

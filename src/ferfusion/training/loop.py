@@ -21,6 +21,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.optimizer import Optimizer
 
+from ferfusion.data.device_loading import DeviceLoader, ReadyBatch, bring_pictures
 from ferfusion.data.loading import Batch, Loader, normalise
 from ferfusion.errors import CheckpointError
 from ferfusion.modality import Modality
@@ -108,6 +109,8 @@ def fit(
     save_every_s: float = 15,
     features: FeatureCache | None = None,
     is_profiled: bool = False,
+    on_device: bool | None = None,
+    compiled: bool = False,
 ) -> History:
     """Trains a model in place and leaves it with the weights of its best epoch.
 
@@ -125,6 +128,8 @@ def fit(
         features: Of this model's trunks, where the recipe freezes them, computed once. None
             computes them in every epoch, for the same model.
         is_profiled: Whether to measure where the time goes.
+        on_device: Whether batches are made on the device (see `DeviceLoader`); None: on a CUDA GPU.
+        compiled: Whether torch compiles the model and, on a GPU, replays its steps as one.
     """
     if recipe.frozen == "backbone":
         train = stand_still(train)
@@ -132,8 +137,14 @@ def fit(
     if features is not None:
         shown, chosen = FeatureLoader(train, features), FeatureLoader(val, features)
         learner = OnFeatures(model)
+    elif on_device or (on_device is None and fabric.device.type == "cuda"):
+        pictures = bring_pictures(train.store, train.modalities, fabric.device)
+        shown, chosen = (
+            DeviceLoader(loader, preprocessing, fabric.device, pictures, compiled=compiled)
+            for loader in (train, val)
+        )
     watch = Stopwatch(fabric.device, is_on=is_profiled)
-    loop = _Loop(fabric, learner, shown, preprocessing, recipe, identity, watch)
+    loop = _Loop(fabric, learner, shown, preprocessing, recipe, identity, watch, compiled=compiled)
     if not loop.load(state_folder):
         warm_up_head(fabric, model, train, preprocessing, recipe, features)
     for epoch in loop.epochs:
@@ -251,15 +262,18 @@ class _Loop:
         self,
         fabric: Fabric,
         model: nn.Module,
-        train: Loader | FeatureLoader,
+        train: Loader | FeatureLoader | DeviceLoader,
         preprocessing: Preprocessing,
         recipe: Recipe,
         identity: str,
         watch: Stopwatch,
+        *,
+        compiled: bool,
     ) -> None:
         self.fabric = fabric
         self.watch = watch
-        self.bare = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        # On the device before the optimiser is built, which asks where the weights are.
+        self.bare = model.to(fabric.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.train_loader = train
         self.preprocessing = preprocessing
         self.recipe = recipe
@@ -274,7 +288,10 @@ class _Loop:
             if recipe.schedule == "plateau"
             else None
         )
-        self.model, self.optimiser = fabric.setup(model, optimiser)
+        self.compiled = compiled
+        # Fabric compiles again, with the same options, what it wraps.
+        faster = compile_model(model) if compiled else model
+        self.model, self.optimiser = fabric.setup(faster, optimiser)
         self.epochs: list[Epoch] = []
         self.best_weights: dict[str, Tensor] = {}
 
@@ -291,12 +308,15 @@ class _Loop:
             self.watch.each("data", batches), start=epoch * self.train_loader.n_batches
         ):
             self._set_learning_rate(step)
+            # Before the model runs: where steps are replayed, gradients lie in memory it reuses.
+            self.optimiser.zero_grad(set_to_none=True)
+            if self.compiled:
+                torch.compiler.cudagraph_mark_step_begin()
             with self.watch.phase("transfer"):
                 inputs, labels = self._move(batch)
             with self.watch.phase("forward"):
                 loss = self._loss(self.model(inputs).float(), labels)
             with self.watch.phase("backward"):
-                self.optimiser.zero_grad(set_to_none=True)
                 self.fabric.backward(loss * batch.share)
                 self.optimiser.step()
             total += loss.detach() * len(batch.labels)
@@ -306,17 +326,26 @@ class _Loop:
         return float(sums[0] / sums[1])  # pyright: ignore[reportArgumentType, reportIndexIssue]
 
     @torch.no_grad()
-    def validate(self, val: Loader | FeatureLoader) -> tuple[float, int, int]:
+    def validate(self, val: Loader | FeatureLoader | DeviceLoader) -> tuple[float, int, int]:
         """Gives loss, right ones and all of validation; each process does the whole of it."""
         self.model.eval()
-        loss, correct, n = 0.0, 0, 0
+        sums: list[Tensor] = []
+        n = 0
         for batch in val.in_order():
+            if self.compiled:
+                torch.compiler.cudagraph_mark_step_begin()
             inputs, labels = self._move(batch)
             logits = self.model(inputs).float()
             taken = as_loss_takes(logits, self.recipe)
-            loss += float(functional.cross_entropy(taken, labels, reduction="sum"))
-            correct += int((logits.argmax(dim=1) == labels).sum())
+            entropy = functional.cross_entropy(taken, labels, reduction="sum")
+            right = (logits.argmax(dim=1) == labels).sum()
+            sums.append(torch.stack([entropy, right.to(entropy.dtype)]))
             n += len(labels)
+        # Asked for once, at the end: a GPU that is asked for a number must first finish its work.
+        loss, correct = 0.0, 0
+        for of_batch, right in torch.stack(sums).tolist():
+            loss += of_batch
+            correct += int(right)
         return loss / n, correct, n
 
     def finish_epoch(self, epoch: Epoch) -> None:
@@ -325,7 +354,8 @@ class _Loop:
         if self.plateau is not None:
             self.plateau.step(epoch.val_correct / epoch.val_n)
         if choose_epoch(self.epochs) == epoch.epoch:
-            self.best_weights = {k: v.cpu().clone() for k, v in self.bare.state_dict().items()}
+            # They stay on the device: bringing them here would keep it waiting.
+            self.best_weights = {k: v.clone() for k, v in self.bare.state_dict().items()}
 
     def save(self, folder: Path) -> None:
         """Writes all that is needed to go on from here."""
@@ -368,9 +398,13 @@ class _Loop:
             self.watch.seconds |= facts["seconds"]
         return True
 
-    def _move(self, batch: Batch | FeatureBatch) -> tuple[dict[Modality, Tensor], Tensor]:
+    def _move(
+        self, batch: Batch | FeatureBatch | ReadyBatch
+    ) -> tuple[Mapping[Modality, Tensor], Tensor]:
         """Moves a batch to the device, pictures as the model was promised them."""
         device = self.fabric.device
+        if isinstance(batch, ReadyBatch):
+            return batch.inputs, batch.labels
         inputs = (
             {m: f.to(device) for m, f in batch.features.items()}
             if isinstance(batch, FeatureBatch)
@@ -418,11 +452,23 @@ def build_optimiser(model: nn.Module, trunks: nn.Module, recipe: Recipe) -> Opti
         rate = recipe.backbone_learning_rate if is_trunk else recipe.learning_rate
         decay = recipe.weight_decay if decays else 0.0
         described.append({"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay})
+    # On a GPU all weights are stepped at once; elsewhere torch decides, as it always did.
+    fused = True if next(model.parameters()).is_cuda else None
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(described, momentum=0.9)
+        return torch.optim.SGD(described, momentum=0.9, fused=fused)
     if recipe.optimiser == "adam":
-        return torch.optim.Adam(described)
-    return torch.optim.AdamW(described)
+        return torch.optim.Adam(described, fused=fused)
+    return torch.optim.AdamW(described, fused=fused)
+
+
+def compile_model(model: nn.Module) -> nn.Module:
+    """Gives the model as torch compiles it, once for each size of a batch.
+
+    On a GPU its steps are recorded and replayed, so that the processor no longer limits it.
+    """
+    # What earlier models left would count against torch's limit of versions of one function.
+    torch.compiler.reset()
+    return torch.compile(model, mode="reduce-overhead", dynamic=False)  # pyright: ignore[reportReturnType]
 
 
 def _pack_optimiser(optimiser: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

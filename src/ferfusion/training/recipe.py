@@ -9,6 +9,7 @@ Optimiser = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "plateau", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Frozen = Literal["none", "backbone"]
+Compile = Literal["auto", "on", "off"]
 
 QUIRKS: dict[str, str] = {
     "double_softmax": (
@@ -94,6 +95,8 @@ class Hardware:
         nodes: Machines; each starts the same command (see docs of `fabric run` or torchrun).
         precision: `auto` takes bf16 where the machine has it and the backbone gains by it.
         profile: Whether to measure where the time of each training goes.
+        compile: Whether torch compiles models: `on`, `off`, or `auto` for long trainings on a CUDA
+            GPU. On a CPU nothing is gained; on a GPU it was not measured yet, so it is off.
     """
 
     device: str = "auto"
@@ -101,3 +104,4 @@ class Hardware:
     nodes: int = 1
     precision: Precision = "auto"
     profile: bool = False
+    compile: Compile = "off"

@@ -32,6 +32,7 @@ from ferfusion.models.late_fusion import LateFusionModel, mix_probs
 from ferfusion.preprocessing import Preprocessing
 from ferfusion.training.features import FeatureCache
 from ferfusion.training.loop import Epoch, History, fit, seed_for
+from ferfusion.training.machine import choose_compile
 from ferfusion.training.recipe import Hardware, Recipe
 from ferfusion.training.weight_search import FusionWeights, search_weights
 
@@ -304,10 +305,11 @@ def _fit(
         features = FeatureCache(
             lab.fabric, trunks, lab.preprocessing, lab.cache, lab.cache_limit_gb
         )
+    train = lab.loader("train", blueprint.modalities)
     history = fit(
         lab.fabric,
         model,
-        lab.loader("train", blueprint.modalities),
+        train,
         lab.loader("val", blueprint.modalities),
         lab.preprocessing,
         recipe,
@@ -316,6 +318,7 @@ def _fit(
         on_epoch=on_epoch,
         features=features,
         is_profiled=lab.hardware.profile,
+        compiled=features is None and choose_compile(lab.hardware, recipe.epochs * train.n_batches),
     )
     return Trained(
         model,
