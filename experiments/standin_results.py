@@ -8,8 +8,11 @@ README.md beside the runs; with a last argument also the part of that file betwe
 lines. Of DATA it reads what is in it, and its pictures for the audit.
 """
 
+import json
 import re
+import shutil
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,17 +22,14 @@ from ferfusion.data.leaks import find_leaks
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.twins import audit_pictures
 from ferfusion.reporting.comparisons import FUSION, compare_models, render_comparisons_markdown
-from ferfusion.reporting.figures import draw_accuracies
-from ferfusion.reporting.fusion_surface import draw_fusion_surface
+from ferfusion.reporting.figure_files import write_figures
 from ferfusion.reporting.latex import write_latex
 from ferfusion.reporting.page import write_report
 from ferfusion.reporting.record import write_results
 from ferfusion.reporting.summary import StudySummary
 from ferfusion.reporting.tables import (
     find_best_single,
-    group_by_model,
     make_rows,
-    pool_folds,
     render_results_markdown,
 )
 from ferfusion.study.plan import list_variants
@@ -69,11 +69,20 @@ def main(data: Path, study: Path, readme: Path | None) -> None:
         leaks=tuple(sentence for report in reports for sentence in report.sentences()),
         audited=audit.looked_at,
     )
+    remarks = study / "remarks.json"
+    if remarks.exists():
+        # Written by hand, like the conditions: what the runs themselves can't know, or have wrong.
+        told = json.loads(remarks.read_text(encoding="utf-8"))
+        versions = {**summary.versions, **told.pop("versions", {})}
+        summary = replace(summary, remarks=told, versions=versions)
     write_results([run.record for run in summary.runs], study / "results.csv")
     write_latex(summary, study / "tables.tex")
+    shutil.rmtree(study / "figures", ignore_errors=True)
+    write_figures(summary, study / "figures", lambda *_: None)
+    for path in (study / "figures").rglob("*.pdf"):
+        path.unlink()  # the same as the PNG, for the repository's sake
     write_report(summary, study / "report.html")
     write_text(study / "report.txt", read_text(study / "report.html"))
-    write_figures(summary, study / "figures")
     conditions = (study / "conditions.md").read_text(encoding="utf-8").strip()
     parts = [
         f"# The plan `{settings.plan}` on the stand-in set",
@@ -81,7 +90,7 @@ def main(data: Path, study: Path, readme: Path | None) -> None:
         "[report.html](report.html), its text: [report.txt](report.txt).",
         f"**{NOTE}**",
         *tell_tables(summary),
-        "## Do the models differ?\n\nEvery planned comparison; p by permuting whole people, "
+        "## Do the models differ?\n\nEvery comparison of the page; p by permuting whole people, "
         f"adjusted by Holm for all of them.\n\n{render_comparisons(summary)}",
         conditions,
     ]
@@ -96,7 +105,7 @@ def main(data: Path, study: Path, readme: Path | None) -> None:
 def tell_tables(summary: StudySummary) -> list[str]:
     """Writes the results of every table."""
     rows = make_rows(summary.runs)
-    heading = "reported (VIRI, by image)"
+    heading = "reported (on VIRI and NVIE)"
     parts: list[str] = []
     for variant in summary.variants:
         of_variant = [row for row in rows if row.variant == variant.name]
@@ -116,7 +125,8 @@ def tell_first_table(summary: StudySummary) -> list[str]:
     """Writes what the project's README shows: the networks of the first table, and what follows."""
     first = summary.variants[0]
     runs = [run for run in summary.runs if run.record.variant == first.name]
-    rows = [row for row in make_rows(runs) if row.method in ("network", "frozen-svm")]
+    every = make_rows(runs)
+    rows = [row for row in every if row.method in ("network", "frozen-svm")]
     best = find_best_single(rows)
     of_fusion = [
         c
@@ -128,7 +138,9 @@ def tell_first_table(summary: StudySummary) -> list[str]:
     how = (
         f"{first.name} ({recipe['first weights']}), {recipe['picture size']}, {recipe['epochs']} "
         f"epochs, {len({run.record.fold for run in runs})} folds with nobody in two parts, one "
-        "seed; counts over all folds, 95 % interval by resampling people."
+        "seed; counts over all folds, 95 % interval by resampling people. "
+        f"{len(every) - len(rows)} more rows (attention, SVMs on facial regions) and the other "
+        "tables stand in the study's README."
     )
     found = (
         f"Validation prefers {best.title} among the single models. Of {len(of_fusion)} fused "
@@ -137,21 +149,8 @@ def tell_first_table(summary: StudySummary) -> list[str]:
         if best
         else ""
     )
-    table = render_results_markdown(rows, paper_heading="reported (VIRI, by image)")
+    table = render_results_markdown(rows, paper_heading="reported (on VIRI)")
     return [f"**{NOTE}**", how, table.strip(), found]
-
-
-def write_figures(summary: StudySummary, folder: Path) -> None:
-    """Writes the accuracies and the late-fusion surfaces of the first table."""
-    runs = [r for r in summary.runs if r.record.variant == summary.variants[0].name]
-    rows = make_rows(runs)
-    n_classes = len(runs[0].predictions.classes)
-    write_text(folder / "accuracies.svg", draw_accuracies(rows, n_classes, shows_paper=False))
-    for of_model in group_by_model(pool_folds(runs)).values():
-        choices = [choice for run in of_model for choice in run.late]
-        if choices:
-            path = folder / f"weights-{of_model[0].record.model}.svg"
-            write_text(path, draw_fusion_surface(choices))
 
 
 class _Text(HTMLParser):

@@ -76,6 +76,8 @@ def make_row(inputs: str, how: str, fusion: Fusion, answers: Predictions) -> Res
         n_test=(n,),
         points=tuple(correct / n + np.linspace(-0.1, 0.1, 5)),
         interval=wilson(correct, n),
+        macro_precision=0.5,
+        macro_recall=0.5,
         macro_f1=0.5,
         parameters=1,
         seconds=1.0,

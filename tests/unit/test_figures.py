@@ -29,6 +29,8 @@ def make_row(title: str, fusion: Fusion = "single", paper: float | None = None) 
         n_test=(90, 90),
         points=(60 / 90, 70 / 90),
         interval=Interval(0.65, 0.79),
+        macro_precision=0.7,
+        macro_recall=0.7,
         macro_f1=0.7,
         parameters=1,
         seconds=1.0,

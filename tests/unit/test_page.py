@@ -16,7 +16,7 @@ from ferfusion.reporting.comparisons import FUSION, QUIRK, Comparison, compare_m
 from ferfusion.reporting.headline import write_headline, write_quirks_headline
 from ferfusion.reporting.page import make_confusion_tables, write_report
 from ferfusion.reporting.record import Fusion, make_record
-from ferfusion.reporting.sections import make_tables
+from ferfusion.reporting.sections import Collapse, make_tables
 from ferfusion.reporting.summary import (
     Cost,
     DataFacts,
@@ -304,7 +304,7 @@ def test_the_page_of_a_whole_study(tmp_path: Path):
         assert row.each_seed in page.text
     for said in (
         "Stand-in data: the infrared is simulated",
-        "on other data, split by image",
+        "They are of other data",
         "100 [paper]",
         "Split of seed 1",
         "One image of 90 is 1.1 percentage points",
@@ -469,8 +469,9 @@ def test_the_headline_of_quirks_says_which_change_anything():
     single, fused = make_run(0, 0), make_run(9, 0)
     runs = [quirk(run, name) for name in ("none", "double_softmax") for run in (single, fused)]
     rows, comparisons = make_rows(runs), compare_models(runs)
-    assert write_quirks_headline(rows, [c for c in comparisons if c.question == FUSION]) is None
-    said = write_quirks_headline(rows, comparisons)
+    only_fusion = [c for c in comparisons if c.question == FUSION]
+    assert write_quirks_headline(rows, only_fusion, {}) is None
+    said = write_quirks_headline(rows, comparisons, {})
     assert said is not None
     assert said.finding.startswith("None of the 1 quirks is shown to change")
     lower = PairedTest(n=90, only_a=1, only_b=21, p_value=0.001)
@@ -480,10 +481,15 @@ def test_the_headline_of_quirks_says_which_change_anything():
         else c
         for c in comparisons
     ]
-    said = write_quirks_headline(rows, told)
+    said = write_quirks_headline(rows, told, {})
     assert said is not None
     assert "double softmax (lower in 1 of 2 models)" in said.finding
     assert "adjusted p = 0.002" in said.support
+    assert "collapsed" not in said.support
+    key = next(row.model for row in rows if row.title.startswith("visible, double"))
+    said = write_quirks_headline(rows, told, {key: Collapse(2, 3)})
+    assert said is not None
+    assert "in 2 of its 3 trainings it gave one answer to (nearly) every face" in said.support
 
 
 def test_the_headline_of_half_a_study():

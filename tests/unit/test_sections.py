@@ -8,8 +8,11 @@ from ferfusion.modality import parse_modalities
 from ferfusion.reporting.comparisons import QUIRK, compare_models
 from ferfusion.reporting.record import Fusion, make_record
 from ferfusion.reporting.sections import (
+    Collapse,
     choose_models,
+    find_collapsed,
     find_main,
+    find_quirk_pair,
     gather_shared,
     group_comparisons,
     group_splits,
@@ -181,14 +184,19 @@ def test_splits_are_told_as_counts_rates_or_range():
     assert tell_splits(replace(row, points=(0.5, 0.7, 0.9) * 5)) == "50 to 90 % in 15"
 
 
-def test_a_model_with_one_answer_is_found():
+def test_trainings_that_collapsed_are_counted_split_by_split():
     runs = study()
     dull = runs[0]
-    probs = np.tile([0.4, 0.6], (80, 1))
-    runs[0] = replace(dull, predictions=replace(dull.predictions, probs=probs))
-    first, second = make_tables(make_rows(runs), runs, FACTS)
-    assert first.constant == {dull.record.key: "sad"}
-    assert second.constant == {}
+
+    def say(answer: int) -> RunReport:
+        probs = np.tile(np.eye(2)[answer], (80, 1))
+        # Four of 80 answers differ: that is one answer to nearly every face.
+        probs[:4] = 1 - probs[:4]
+        return replace(dull, predictions=replace(dull.predictions, probs=probs))
+
+    several = [*runs, say(0), say(1)]
+    assert find_collapsed(runs) == {}
+    assert find_collapsed(several) == {dull.record.key: Collapse(2, 3)}
 
 
 def test_first_weights_are_told_in_words():
@@ -226,3 +234,14 @@ def test_a_person_with_many_faces_is_left_out_once():
     evenly = find_main(make_rows(study()))
     assert evenly is not None
     assert leave_out_person(study(), *evenly) is None, "four faces of 80 carry nothing alone"
+
+
+def test_a_study_of_quirks_resolves_what_a_quirk_changes():
+    runs = study(backbone="resnet18")
+    rows, comparisons = make_rows(runs), compare_models(runs)
+    pair = find_quirk_pair(rows, comparisons)
+    assert pair is not None
+    # Of the fused models validation prefers early fusion in one step.
+    assert [row.variant for row in pair] == ["b", "a"]
+    assert {(row.fusion, row.steps) for row in pair} == {("early", 1)}
+    assert find_quirk_pair(rows, [c for c in comparisons if c.question != QUIRK]) is None

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ferfusion.cli.setup import make_setup
+from ferfusion.cli.setup import is_main_process, make_setup
 from ferfusion.config import Settings
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import ConfigError
@@ -73,3 +73,28 @@ def test_other_quirks_leave_the_split_alone() -> None:
 def test_quirk_that_fits_no_other_option_is_refused(settings: Settings, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make_setup(KNOWN, settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "speaks"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1", "LOCAL_RANK": "0"}, False),
+        # torchrun: the first process of a second node has LOCAL_RANK 0, too.
+        ({"RANK": "2", "LOCAL_RANK": "0"}, False),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "faces", "SLURM_PROCID": "1"}, False),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "faces", "SLURM_PROCID": "0"}, True),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "interactive", "SLURM_PROCID": "1"}, True),
+    ],
+)
+def test_one_process_speaks_however_they_were_started(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], speaks: bool
+) -> None:
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_NTASKS", "SLURM_JOB_NAME", "SLURM_PROCID")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_main_process() is speaks

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -308,3 +310,21 @@ def test_holm_holds_the_level_of_a_family_of_models_under_one_baseline():
     assert false_alarms["holm"] / tries <= 0.05 + 2 * 0.014
     assert false_alarms["as they are"] / tries > 0.1
     assert found / tries > 0.6
+
+
+def test_bootstrap_of_many_people_takes_little_memory_and_gives_the_same():
+    rng = np.random.default_rng(0)
+    people = [f"p{n}" for n in range(30_000)]
+    values = rng.random(len(people))
+    tracemalloc.start()
+    try:
+        found = bootstrap_by_subject(values, people, seed=0, draws=250)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # All draws at once would be 60 MB, and as much again as floats.
+    assert peak < 80e6
+    even = np.full(len(people), 1 / len(people))
+    times = np.random.default_rng(0).multinomial(len(people), even, size=250)
+    low, high = np.quantile(times @ values / len(people), (0.025, 0.975))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-5)

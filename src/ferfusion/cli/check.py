@@ -1,12 +1,15 @@
 """`ferfusion check`: what is installed, what this machine can do, which weights are at hand."""
 
 import importlib
+import importlib.util
 import os
 from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from ferfusion.config import Settings
 
 REQUIRED = {
     "torch": "torch",
@@ -23,7 +26,15 @@ REQUIRED = {
 }
 
 
-def run_check() -> None:
+OPTIONAL = {
+    "captum": ("captum", "heat maps: pip install 'ferfusion[explain]'"),
+    "onnxruntime": ("onnxruntime", "graphs: pip install 'ferfusion[export]'"),
+    "ray": ("ray", "--ray: pip install 'ferfusion[ray]'"),
+}
+"""Packages of the extras: what to import, and what for."""
+
+
+def run_check(settings: Settings) -> None:
     """Prints three tables: packages, devices, weights."""
     console = Console(highlight=False)
     with console.status("importing everything once"):
@@ -33,7 +44,7 @@ def run_check() -> None:
         raise SystemExit(2)
     _print_devices(console)
     _print_weights(console)
-    _print_cache(console)
+    _print_cache(settings, console)
 
 
 def _print_packages(console: Console) -> list[str]:
@@ -47,6 +58,11 @@ def _print_packages(console: Console) -> list[str]:
         except Exception as error:
             broken.append(package)
             table.add_row(package, "", f"[red]{type(error).__name__}: {error}[/red]")
+    for package, (module, what_for) in OPTIONAL.items():
+        if importlib.util.find_spec(module) is None:
+            table.add_row(package, "", f"not installed; {what_for}")
+        else:
+            table.add_row(package, metadata.version(package), "is there")
     console.print(table)
     return broken
 
@@ -94,17 +110,16 @@ def _print_weights(console: Console) -> None:
         )
 
 
-def _print_cache(console: Console) -> None:
-    from ferfusion.config import Settings
+def _print_cache(settings: Settings, console: Console) -> None:
     from ferfusion.data.cache_folder import default_cache_folder, look_into, say_size
 
-    folder = default_cache_folder()
+    folder = Path(settings.cache) if settings.cache else default_cache_folder()
     holding = look_into(folder)
     n = len(holding.entries)
     console.print(
         f"\nDecoded pictures: {say_size(holding.nbytes)} in {folder}, {n} "
         f"{'entry' if n == 1 else 'entries'} (one for each modality, size and data set). Above "
-        f"{Settings().cache_limit:g} GB (--cache-limit) those used longest ago are removed; "
+        f"{settings.cache_limit:g} GB (--cache-limit) those used longest ago are removed; "
         "--cache or FERFUSION_CACHE names another folder. They hold the faces of your data; delete "
         "the folder when you no longer need them.",
         soft_wrap=True,

@@ -153,11 +153,12 @@ def rerun(settings: Settings, run: Path, data: Path | None, out: Path | None) ->
 
 
 @app.command(short_help="Say what is installed and what is missing.")
-def check() -> None:
+@settings_options("cache", "cache_limit")
+def check(settings: Settings) -> None:
     """Say what is installed, what this machine can do, and what to do about the rest."""
     from ferfusion.cli.check import run_check
 
-    run_check()
+    run_check(settings)
 
 
 @app.group()

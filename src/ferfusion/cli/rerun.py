@@ -38,7 +38,8 @@ def run_rerun(run: Path, data: Path | None, out: Path | None, settings: Settings
         None if settings.device == "auto" else settings.device,
         cache_limit_gb=settings.cache_limit,
     )
-    _find_device(run, setup.hardware.device)
+    if settings.device == "auto":
+        _find_device(run, setup.hardware.device)
     data = data or setup.root
     if not data.exists():
         raise ConfigError(
@@ -59,7 +60,10 @@ def run_rerun(run: Path, data: Path | None, out: Path | None, settings: Settings
             "that is only read back would prove nothing."
         )
     row = describe_row(before)
-    say(f"Repeating {row.name} (seed {before.record.seed}) in {out}")
+    fold = f", fold {before.record.fold}" if before.record.fold else ""
+    say(f"Repeating {row.name} (seed {before.record.seed}{fold}) in {out}")
+    for sentence in before.facts.get("leaks", ()):
+        say(f"Its split leaks: {sentence}", colour="red")
     with StudyProgress() as progress:
         repetition = repeat_run(before, dataset, setup, out, progress.decode, progress.on_event)
     write_text(out / REPETITION, json.dumps(describe_repetition(repetition), indent=2) + "\n")

@@ -15,7 +15,7 @@ from ferfusion.data.splits import shared_subjects
 from ferfusion.errors import ConfigError, SplitError, unknown_name
 from ferfusion.expression import NVIE, find_misspelt
 from ferfusion.modality import Modality, parse_modalities
-from ferfusion.models.backbones import IMAGENET, NO_WEIGHTS
+from ferfusion.models.backbones import BACKBONES, IMAGENET, NO_WEIGHTS
 from ferfusion.study.plan import PLANS, Variant
 from ferfusion.study.workbench import Setup, Workbench, check_rows
 from ferfusion.training.recipe import Hardware, Recipe
@@ -153,6 +153,12 @@ def find_weights(settings: Settings, backbone: str) -> str:
             files[name] = str(Path(file).resolve()) if settings.ray else file
         else:
             choices = [IMAGENET, NO_WEIGHTS, *(f"{one}=FILE" for one in sorted(known))]
+            if equals and name in BACKBONES:
+                raise ConfigError(
+                    f"--weights {words} is of no use: no model of this study has the backbone "
+                    f"{name}, only {', '.join(sorted(known - {'alexnet'}))}. Leave it out, or "
+                    "choose with --backbone."
+                )
             given = f"{name}=FILE" if equals else words
             raise ConfigError(unknown_name("value of --weights", given, choices))
     return files.get(backbone) or rest or IMAGENET
@@ -198,7 +204,14 @@ def save_config(settings: Settings, out: Path) -> None:
 
 def is_main_process() -> bool:
     """Whether this is the one process that speaks, of those Fabric or torchrun started."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    # torchrun tells each process its place among all, and so does SLURM where srun started it.
+    environment = os.environ
+    if "RANK" in environment:
+        return environment["RANK"] == "0"
+    of_slurm = environment.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+    if "SLURM_NTASKS" in environment and of_slurm:
+        return environment.get("SLURM_PROCID", "0") == "0"
+    return environment.get("LOCAL_RANK", "0") == "0" and environment.get("NODE_RANK", "0") == "0"
 
 
 def say(text: str, *, colour: str | None = None) -> None:

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -147,6 +147,11 @@ def compare(
     jobs = list_jobs(tables, settings.seed)
     prepared = _prepare(tables, jobs, out, settings, progress)
     bench = prepared.bench
+    if prepared.leaks:
+        # Every run keeps it, so that its numbers don't travel without it.
+        setups = [replace(table.setup, leaks=prepared.leaks) for table in tables]
+        tables = tuple(replace(t, setup=s) for t, s in zip(tables, setups, strict=True))
+        jobs = list_jobs(tables, settings.seed)
     if bench.fabric.is_global_zero:
         save_config(settings, out)
     progress.plan(prepared.work)

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+_TOGETHER = 2**22  # how often each person was drawn, in how many draws: 34 MB
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -100,10 +102,14 @@ def bootstrap_by_subject(
     n_groups = len(counts)
     if n_groups == 1:
         return Interval(float(values.min()), float(values.max()))
-    times_drawn = np.random.default_rng(seed).multinomial(
-        n_groups, np.full(n_groups, 1 / n_groups), size=draws
-    )
-    return _cut_tails((times_drawn @ sums) / (times_drawn @ counts), n_groups, confidence)
+    rng, even = np.random.default_rng(seed), np.full(n_groups, 1 / n_groups)
+    means = np.empty(draws)
+    # A part of the draws at a time, so that memory stays flat however many people there are.
+    n_together = max(1, _TOGETHER // n_groups)
+    for start in range(0, draws, n_together):
+        times_drawn = rng.multinomial(n_groups, even, size=min(n_together, draws - start))
+        means[start : start + n_together] = (times_drawn @ sums) / (times_drawn @ counts)
+    return _cut_tails(means, n_groups, confidence)
 
 
 def bootstrap_statistic_by_subject(

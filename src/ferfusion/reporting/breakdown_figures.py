@@ -63,7 +63,8 @@ def draw_subjects(title: str, breakdown: SubjectBreakdown) -> str:
         axes.scatter(
             range(len(people)),
             [100 * person.accuracy for person in people],
-            s=[biggest_pt**2 * person.n / most for person in people],
+            # Somebody with very many faces must not make all others too small to be seen.
+            s=[max(4.0, biggest_pt**2 * person.n / most) for person in people],
             color=VAL,
             alpha=0.75,
             edgecolors=PAPER,

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ferfusion.evaluation.predictions import Predictions
+from ferfusion.evaluation.resolution import Resolution, resolve_test_set
 from ferfusion.evaluation.statistics import PairedTest, holm, mcnemar_exact, permute_by_subject
 from ferfusion.reporting.summary import RunReport
 from ferfusion.reporting.tables import (
@@ -227,12 +228,14 @@ class WithoutPerson:
         n_left_out: Answers about that person.
         correct: Right answers of the first and of the second model about all others.
         test: Whole subjects permuted, all others only.
+        resolution: What the test set could resolve without that person.
     """
 
     person: str
     n_left_out: int
     correct: tuple[int, int]
     test: PairedTest
+    resolution: Resolution
 
 
 MUCH = 0.1
@@ -249,7 +252,8 @@ def leave_out_largest(paired: Paired) -> WithoutPerson | None:
     first, second = paired.first[rest], paired.second[rest]
     groups = [group for group, stays in zip(paired.groups, rest, strict=True) if stays]
     test = permute_by_subject(first, second, groups, RESAMPLING_SEED)
-    return WithoutPerson(person, n, (int(first.sum()), int(second.sum())), test)
+    resolution = resolve_test_set(first, second, groups)
+    return WithoutPerson(person, n, (int(first.sum()), int(second.sum())), test, resolution)
 
 
 def render_comparisons_markdown(comparisons: Sequence[Comparison]) -> str:

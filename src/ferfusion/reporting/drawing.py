@@ -138,7 +138,8 @@ def write_above(axes: Axes, x: float, text: str, *, align: str = "center") -> No
     axes.annotate(
         text,
         (x, 1),
-        (0, 3),
+        # Two words at one place must not touch.
+        ({"left": 3, "right": -3}.get(align, 0), 3),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         ha=align,

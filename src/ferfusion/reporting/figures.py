@@ -196,8 +196,13 @@ def _draw_training(
     for stages in seeds:
         for start, stage in zip(starts, stages, strict=False):
             x = [start + i for i in range(1, len(stage.epochs) + 1)]
-            above.plot(x, [e.train_loss for e in stage.epochs], color=TRAIN, linewidth=thin)
-            above.plot(x, [e.val_loss for e in stage.epochs], color=VAL, linewidth=thin)
+            # A line of one point can't be seen.
+            dot = "o" if len(x) == 1 else None
+            for losses, colour in (
+                ([e.train_loss for e in stage.epochs], TRAIN),
+                ([e.val_loss for e in stage.epochs], VAL),
+            ):
+                above.plot(x, losses, color=colour, linewidth=thin, marker=dot, markersize=3)
             accuracies = [100 * e.val_accuracy for e in stage.epochs]
             below.plot(x, accuracies, color=VAL, linewidth=thin)
             chosen = [i for i, e in enumerate(stage.epochs) if e.epoch == stage.best_epoch]
@@ -235,7 +240,7 @@ def _draw_training(
     above.set_ylim(*loss_limits)
     below.set_ylim(*accuracy_limits)
     below.set_xlim(0.5, starts[-1] + 0.5)
-    below.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    below.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
     above.tick_params(labelbottom=False)
     return to_svg(figure, said)

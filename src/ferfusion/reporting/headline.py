@@ -1,10 +1,10 @@
 """What a study found, in one sentence that its tests support."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ferfusion.reporting.comparisons import QUIRK, Comparison
-from ferfusion.reporting.sections import find_fused, list_fusion
+from ferfusion.reporting.sections import Collapse, find_fused, list_fusion
 from ferfusion.reporting.tables import (
     ResultRow,
     find_best_single,
@@ -63,13 +63,16 @@ def write_headline(rows: Sequence[ResultRow], comparisons: Sequence[Comparison])
 
 
 def write_quirks_headline(
-    rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
+    rows: Sequence[ResultRow],
+    comparisons: Sequence[Comparison],
+    collapsed: Mapping[str, Collapse],
 ) -> Headline | None:
     """Says which of the paper's quirks are shown to change anything; None where none is measured.
 
     Args:
         rows: Of the whole study, with the titles that comparisons use.
         comparisons: Of the whole study.
+        collapsed: As `find_collapsed` gives it.
     """
     by_title = {row.title: row for row in rows}
     lines = [(by_title[c.title], c) for c in comparisons if c.question == QUIRK]
@@ -103,6 +106,12 @@ def write_quirks_headline(
         f"test on the same faces, adjusted p {_p_equals(largest)}, as for all {len(comparisons)} "
         "comparisons of this page."
     )
+    if row.model in collapsed:
+        c = collapsed[row.model]
+        support += (
+            f" But in {c.n_collapsed} of its {c.n_trainings} trainings it gave one answer to "
+            "(nearly) every face: they collapsed, and another seed may not."
+        )
     if len(changing) < len(quirks):
         support += " Of the others no change is shown, which is not the same as none."
     return Headline(

@@ -5,10 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ferfusion.atomic import write_text
+from ferfusion.evaluation.statistics import bootstrap_by_subject
 from ferfusion.reporting.comparisons import Comparison, compare_models
 from ferfusion.reporting.drawing import capitalise
 from ferfusion.reporting.summary import StudySummary
-from ferfusion.reporting.tables import ResultRow, format_p, format_points, make_rows
+from ferfusion.reporting.tables import (
+    RESAMPLING_SEED,
+    ResultRow,
+    format_p,
+    format_points,
+    make_rows,
+)
 
 PublishedNumber = tuple[float, int | None, int | None, str]
 """Per cent as printed; the count and the size of the test set behind it, where it is a count; where
@@ -61,18 +68,23 @@ def write_latex(study: StudySummary, path: Path) -> None:
     rows = make_rows(study.runs)
     data = study.data.root_name
     note = f". {study.data.note}" if study.data.note else ""
+    if study.leaks:
+        note += ". The split leaks, and the study was told to run all the same"
     parts = [r"% Needs \usepackage{booktabs}. Made by ferfusion study."]
     for variant in dict.fromkeys(row.variant for row in rows):
         of_variant = [row for row in rows if row.variant == variant]
-        caption = f"Accuracy on {data}" + (f", {variant}" if variant else "") + note
+        caption = f"Results on {data}" + (f", {_name_table(variant)}" if variant else "") + note
         label = "tab:results" + (
             f"-{re.sub('[^a-z0-9]+', '-', variant.lower())}" if variant else ""
         )
         parts.append(render_latex_results(of_variant, published, caption, label))
     comparisons = compare_models(study.runs)
-    if comparisons:
-        caption = f"Paired comparisons on {data}{note}"
-        parts.append(render_latex_comparisons(comparisons, caption, "tab:comparisons"))
+    # A table for each question, because a table can't break over pages.
+    for place, question in enumerate(dict.fromkeys(c.question for c in comparisons), start=1):
+        caption = f"{capitalise(question)} Paired comparisons on {data}{note}"
+        own = [c for c in comparisons if c.question == question]
+        label = f"tab:comparisons-{place}"
+        parts.append(render_latex_comparisons(own, caption, label, n_adjusted=len(comparisons)))
     write_text(path, "\n\n".join(part.strip() for part in parts) + "\n")
 
 
@@ -82,7 +94,9 @@ def render_latex_results(
     caption: str,
     label: str,
 ) -> str:
-    """Writes every model with its count, rate, 95 % interval and macro F1, beside the paper's.
+    """Writes every model with its count, rate, 95 % interval, macro precision, recall and F1.
+
+    The published numbers stand beside them.
 
     Fits on a page of two columns. Rows are parted where the table or the kind of fusion changes.
 
@@ -117,12 +131,13 @@ def render_latex_results(
             cells += _write_published(published.get(row.model), marks)
         low, high = 100 * row.interval.low, 100 * row.interval.high
         cells += [f"{correct}/{n}", f"{100 * correct / n:.1f}", f"[{low:.1f}, {high:.1f}]"]
-        body.append(_join_cells([*cells, f"{row.macro_f1:.3f}"]))
-    ours = [r"right", r"\%", r"95\,\% interval", "macro F1"]
+        means = (row.macro_precision, row.macro_recall, row.macro_f1)
+        body.append(_join_cells([*cells, *(f"{mean:.3f}" for mean in means)]))
+    ours = [r"right", r"\%", r"95\,\% interval", "P", "R", "F1"]
     if shows_paper:
         head = [
-            r" & \multicolumn{2}{c}{published} & \multicolumn{4}{c}{ours} \\",
-            r"\cmidrule(lr){2-3}\cmidrule(lr){4-7}",
+            r" & \multicolumn{2}{c}{published} & \multicolumn{6}{c}{ours} \\",
+            r"\cmidrule(lr){2-3}\cmidrule(lr){4-9}",
             _join_cells(["model", "right", r"\%", *ours]),
         ]
     else:
@@ -133,61 +148,71 @@ def render_latex_results(
         rf"\textsuperscript{{{_letter(i)}}}\,{escape_latex(mark)}{'' if mark[-1] in '.!?' else '.'}"
         for i, mark in enumerate(marks)
     ]
-    columns = r"p{0.36\textwidth}" + "rr" * shows_paper + "rrrr"
+    notes.append("P, R, F1: means over the classes.")
+    columns = r"p{0.3\textwidth}" + "rr" * shows_paper + "rrrrrr"
     return _wrap_table(columns, head, body, notes, caption, label)
 
 
-def render_latex_comparisons(comparisons: Sequence[Comparison], caption: str, label: str) -> str:
-    """Writes every paired comparison with both tests and the finding, grouped by question.
+def render_latex_comparisons(
+    comparisons: Sequence[Comparison], caption: str, label: str, *, n_adjusted: int | None = None
+) -> str:
+    """Writes paired comparisons with the interval of the points, both tests and the finding.
 
     Fits on a page of two columns.
 
     Args:
-        comparisons: All that were made, because p-values are adjusted for their number.
+        comparisons: Those of one question.
         caption: Plain text.
         label: For `ref`.
+        n_adjusted: For how many the p-values are adjusted; None: for these.
 
     Raises:
         ValueError: There is no comparison, or the label has letters that LaTeX can't refer to.
     """
     if not comparisons:
         raise ValueError("A table needs at least one comparison.")
-    questions = list(dict.fromkeys(comparison.question for comparison in comparisons))
-    body: list[str] = []
-    for i, question in enumerate(questions):
-        body += [r"\addlinespace"] * (i > 0)
-        asked = escape_latex(capitalise(question))
-        body.append(rf"\multicolumn{{9}}{{l}}{{\emph{{{asked}}}}} \\")
-        body += [
-            _join_cells(
-                [
-                    rf"\raggedright {escape_latex(capitalise(c.title))}",
-                    rf"\raggedright {escape_latex(c.against)}",
-                    f"{c.test.only_a}",
-                    f"{c.test.only_b}",
-                    f"${format_points(c.test.difference)}$",
-                    _write_p(c.mcnemar_p),
-                    _write_p(c.test.p_value),
-                    _write_p(c.adjusted_p),
-                    c.verdict,
-                ]
-            )
-            for c in comparisons
-            if c.question == question
-        ]
+    body = [
+        _join_cells(
+            [
+                rf"\raggedright {escape_latex(capitalise(c.title))}",
+                rf"\raggedright {escape_latex(c.against)}",
+                f"{c.test.only_a}",
+                f"{c.test.only_b}",
+                f"${format_points(c.test.difference)}$ {_write_interval(c)}",
+                _write_p(c.mcnemar_p),
+                _write_p(c.test.p_value),
+                _write_p(c.adjusted_p),
+                c.verdict,
+            ]
+        )
+        for c in comparisons
+    ]
     head = [
         r" & & \multicolumn{2}{c}{only right} & & \multicolumn{3}{c}{$p$} & \\",
         r"\cmidrule(lr){3-4}\cmidrule(lr){6-8}",
         r"model & against & first & second & points & McNemar & by subject & adjusted & finding \\",
     ]
-    n = len(comparisons)
+    n = n_adjusted or len(comparisons)
     notes = [
-        "By subject: whole people permuted. Adjusted: that by Holm's method, for "
-        + ("this comparison." if n == 1 else f"these {n} comparisons."),
+        "Points with their 95\\,\\% interval by subject, not adjusted. By subject: whole people "
+        "permuted. Adjusted: that by Holm's method, for "
+        + ("this comparison." if n == 1 else f"all {n} comparisons of the study."),
         "No difference shown is not the same as no difference.",
     ]
-    columns = r"p{0.2\textwidth}p{0.2\textwidth}rrrrrrl"
+    columns = r"p{0.18\textwidth}p{0.18\textwidth}rrrrrrl"
     return _wrap_table(columns, head, body, notes, caption, label)
+
+
+def _name_table(variant: str) -> str:
+    return "no quirk" if variant == "none" else variant.replace("_", " ")
+
+
+def _write_interval(comparison: Comparison) -> str:
+    paired = comparison.paired
+    interval = bootstrap_by_subject(
+        paired.first.astype(float) - paired.second, paired.groups, RESAMPLING_SEED
+    )
+    return f"{{[}}{100 * interval.low:.1f}, {100 * interval.high:.1f}{{]}}"
 
 
 def _wrap_table(

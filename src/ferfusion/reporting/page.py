@@ -18,7 +18,7 @@ from ferfusion.evaluation.breakdown import (
 )
 from ferfusion.evaluation.statistics import Interval
 from ferfusion.reporting.breakdown_figures import draw_class_recall, draw_subjects
-from ferfusion.reporting.comparisons import BACKBONE, QUIRK, compare_models
+from ferfusion.reporting.comparisons import BACKBONE, BASELINE, QUIRK, compare_models
 from ferfusion.reporting.figures import draw_accuracies, draw_learning_curves
 from ferfusion.reporting.files import list_files_beside
 from ferfusion.reporting.fusion_surface import draw_fusion_surface
@@ -26,7 +26,9 @@ from ferfusion.reporting.headline import write_headline, write_quirks_headline
 from ferfusion.reporting.reported import gather_recipes, tell_reported
 from ferfusion.reporting.sections import (
     Table,
+    find_collapsed,
     find_main,
+    find_quirk_pair,
     gather_shared,
     group_comparisons,
     group_splits,
@@ -57,7 +59,7 @@ from ferfusion.reporting.trust import (
     pool_seeds,
 )
 from ferfusion.reporting.trust_figures import draw_coverage, draw_reliability
-from ferfusion.training.recipe import QUIRKS
+from ferfusion.training.recipe import METHODS, QUIRKS
 
 _MOST_MODELS_SHOWN = 12
 
@@ -86,7 +88,8 @@ def write_report(study: StudySummary, path: Path) -> None:
     first = tables[0]
     # With full titles, as comparisons have them.
     first_rows = [row for row in rows if row.variant == first.name]
-    main = find_main(first.rows)
+    collapsed = find_collapsed(study.runs)
+    main = find_quirk_pair(rows, comparisons) or find_main(first.rows)
     trust = {model: examine(table.runs[model]) for table in tables for model in table.runs}
     n_classes = len(study.runs[0].predictions.classes)
     splits = {(run.record.seed, run.record.fold) for run in study.runs}
@@ -96,12 +99,19 @@ def write_report(study: StudySummary, path: Path) -> None:
         .render(
             study=study,
             tables=tables,
-            headline=write_quirks_headline(rows, comparisons)
+            headline=write_quirks_headline(rows, comparisons, collapsed)
             or write_headline(first_rows, comparisons),
+            collapsed=collapsed,
             overview=make_overview(tables) if len(tables) > 1 else {},
             questions=[q for q in group_comparisons(rows, comparisons) if q.text != QUIRK],
             n_comparisons=len(comparisons),
             asks_backbone=BACKBONE,
+            asks_baseline=BASELINE,
+            methods={
+                name: about
+                for name, about in METHODS.items()
+                if any(row.method == name for row in rows)
+            },
             ablation=make_ablation(tables, rows, comparisons),
             quirks=QUIRKS,
             resolution=resolve_pair(runs, *main) if main else None,
@@ -181,11 +191,15 @@ def format_duration(seconds: float) -> str:
 def format_range(interval: Interval | None, scale: float = 100, digits: int = 1) -> str:
     """Writes an interval in brackets, in per cent unless told otherwise.
 
+    One without width is no certainty: all people drawn are alike in it.
+
     >>> format_range(Interval(0.7, 0.905)), format_range(Interval(0.1, 0.2), 1, 3)
     ('[70.0, 90.5]', '[0.100, 0.200]')
     """
     if interval is None:
         return "[one person]"
+    if interval.low == interval.high:
+        return "[can't tell]"  # everybody is alike, so drawing people anew shows nothing
     return f"[{scale * interval.low:.{digits}f}, {scale * interval.high:.{digits}f}]"
 
 
@@ -230,10 +244,10 @@ def _tell_spread(people: SubjectBreakdown) -> str:
     rates = [person.accuracy for person in people.subjects]
     if not rates:
         return ""
-    every = sum(rate == 1 for rate in rates)
+    every, never = sum(rate == 1 for rate in rates), sum(rate == 0 for rate in rates)
     return (
         f"{len(rates)} people, from {100 * rates[0]:.0f} to {100 * rates[-1]:.0f} % right, median "
-        f"{100 * median(rates):.0f} %; {every} always right"
+        f"{100 * median(rates):.0f} %; {every} always right, {never} never"
     )
 
 

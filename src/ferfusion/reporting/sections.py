@@ -1,5 +1,6 @@
 """What stands in the sections of a page, as plain data that a template only has to write down."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ from ferfusion.reporting.comparisons import (
     FUSION,
     QUIRK,
     Comparison,
+    Paired,
     WithoutPerson,
     compare_pair,
     leave_out_largest,
@@ -43,7 +45,6 @@ class Table:
         chosen: The networks that validation prefers: single, early and late, as far as there are.
         recipe: How they were trained; in later tables only what differs from the first.
         weights: First weights of their trunks, in words.
-        constant: Key of a model that answers everything alike -> that answer.
     """
 
     name: str
@@ -53,7 +54,6 @@ class Table:
     chosen: tuple[ResultRow, ...]
     recipe: Mapping[str, str]
     weights: str
-    constant: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,17 @@ class Question:
 
 @dataclass(frozen=True)
 class AblationCell:
-    """A model with one quirk: its row, and how it differs from the model without."""
+    """A model with one quirk.
+
+    Attributes:
+        row: Its numbers.
+        line: How it differs from the model without; None for that model itself.
+        is_idle: Whether the quirk can't act on this model.
+    """
 
     row: ResultRow
     line: ComparisonLine | None
+    is_idle: bool = False
 
 
 def make_tables(
@@ -118,11 +125,6 @@ def make_tables(
                 chosen=choose_models(own_rows),
                 recipe=told,
                 weights=tell_weights(own.get("first weights", "")),
-                constant={
-                    model: answer
-                    for model, of_model in own_runs.items()
-                    if (answer := _find_only_answer(of_model)) is not None
-                },
             )
         )
     return tuple(tables)
@@ -137,9 +139,37 @@ def tell_weights(weights: str) -> str:
     return {"none": "random weights", "imagenet": "ImageNet weights"}.get(weights, weights)
 
 
-def _find_only_answer(runs: Sequence[RunReport]) -> str | None:
-    answers = {answer for run in runs for answer in run.predictions.predicted.tolist()}
-    return runs[0].predictions.classes[answers.pop()] if len(answers) == 1 else None
+ONE_ANSWER = 0.95
+"""Share of the answers from which a model is said to give one answer to every face."""
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """How many of a model's trainings gave (almost) one answer to every test face."""
+
+    n_collapsed: int
+    n_trainings: int
+
+
+def find_collapsed(runs: Sequence[RunReport]) -> dict[str, Collapse]:
+    """Finds models whose training collapsed, in all or in some of their splits.
+
+    Args:
+        runs: Every run, folds apart: pooled, folds with different answers would hide it.
+
+    Returns:
+        Key of a model -> how often. Models that never did are left out.
+    """
+    found: dict[str, Collapse] = {}
+    for model, of_model in group_by_model(runs).items():
+        shares = [
+            Counter(run.predictions.predicted.tolist()).most_common(1)[0][1] / len(run.predictions)
+            for run in of_model
+        ]
+        n = sum(share >= ONE_ANSWER for share in shares)
+        if n:
+            found[model] = Collapse(n, len(shares))
+    return found
 
 
 def choose_models(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
@@ -222,7 +252,9 @@ def make_ablation(
     found: dict[str, dict[str, AblationCell]] = {row.title: {} for row in tables[0].rows}
     for table in tables:
         for row in table.rows:
-            cell = AblationCell(row, lines.get(full_title[row.model]))
+            line = lines.get(full_title[row.model])
+            is_idle = table.name == "independent_augmentation" and "+" not in row.inputs
+            cell = AblationCell(row, line, is_idle and line is not None)
             found.setdefault(row.title, {})[table.name] = cell
     return found
 
@@ -239,32 +271,37 @@ def resolve_pair(
         first: One model.
         second: The other one.
     """
-    by_model = group_by_model(runs)
-    a = {run.record.seed: run.predictions for run in by_model[first.model]}
-    b = {run.record.seed: run.predictions for run in by_model[second.model]}
-    for seed in sorted(a.keys() & b.keys()):
-        paired = compare_pair({seed: a[seed]}, {seed: b[seed]})
-        if paired is not None:
-            return resolve_test_set(paired.first, paired.second, paired.groups)
-    return None
+    paired = _pair_one_seed(runs, first, second)
+    if paired is None:
+        return None
+    return resolve_test_set(paired.first, paired.second, paired.groups)
 
 
 def leave_out_person(
     runs: Sequence[RunReport], first: ResultRow, second: ResultRow
 ) -> WithoutPerson | None:
-    """Says how two models do without the person with the most faces, over all seeds.
+    """Says how two models do without the person with the most faces, under the first common seed.
+
+    One seed only, as for `resolve_pair`.
 
     Args:
         runs: With folds pooled.
         first: One model.
         second: The other one.
     """
-    by_model = group_by_model(runs)
-    paired = compare_pair(
-        {run.record.seed: run.predictions for run in by_model[first.model]},
-        {run.record.seed: run.predictions for run in by_model[second.model]},
-    )
+    paired = _pair_one_seed(runs, first, second)
     return None if paired is None else leave_out_largest(paired)
+
+
+def _pair_one_seed(runs: Sequence[RunReport], first: ResultRow, second: ResultRow) -> Paired | None:
+    by_model = group_by_model(runs)
+    a = {run.record.seed: run.predictions for run in by_model[first.model]}
+    b = {run.record.seed: run.predictions for run in by_model[second.model]}
+    for seed in sorted(a.keys() & b.keys()):
+        paired = compare_pair({seed: a[seed]}, {seed: b[seed]})
+        if paired is not None:
+            return paired
+    return None
 
 
 def list_late(
@@ -308,6 +345,23 @@ def find_main(rows: Sequence[ResultRow]) -> tuple[ResultRow, ResultRow] | None:
     """Gives the pair of the headline: the fused and the single network that validation prefers."""
     fused, best = find_fused(rows), find_best_single(rows)
     return None if fused is None or best is None else (fused, best)
+
+
+def find_quirk_pair(
+    rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
+) -> tuple[ResultRow, ResultRow] | None:
+    """Gives the fused network that validation prefers with a quirk, and without; None without any.
+
+    Of its quirks the one in the middle, by how often the answers with and without it differ.
+    """
+    by_title = {row.title: row for row in rows}
+    lines = [c for c in comparisons if c.question == QUIRK]
+    without = find_fused([by_title[c.against] for c in lines])
+    own = [c for c in lines if without is not None and c.against == without.title]
+    if without is None or not own:
+        return None
+    own.sort(key=lambda c: (c.test.only_a + c.test.only_b) / c.test.n)
+    return by_title[own[len(own) // 2].title], without
 
 
 def list_fusion(comparisons: Sequence[Comparison], best: ResultRow) -> list[Comparison]:

@@ -71,16 +71,17 @@ class Cost:
 
     Attributes:
         megabytes: Of its weights.
-        gflop: Operations for one sample, a multiplication and an addition counted as two.
+        gflop: Operations for one sample, a multiplication and an addition counted as two; None
+            where no network is run.
         latency_ms: Median for one sample at a time.
-        memory_mb: Most memory used besides the weights.
+        memory_mb: Most memory used, the weights included; None where no network is run.
         device: On what the latency was measured.
     """
 
     megabytes: float
-    gflop: float
+    gflop: float | None
     latency_ms: float
-    memory_mb: float
+    memory_mb: float | None
     device: str
 
 
@@ -228,6 +229,7 @@ class StudySummary:
         skipped: What failed or was left out.
         leaks: What the audit of the splits found and was told to ignore, one sentence each.
         audited: One sentence on what the audit looked at; None where there was none.
+        remarks: Question of a comparison, or "cost" -> what a reader must know of it.
         reported: Key of a model -> what others report for it on the data these classes are of.
     """
 
@@ -242,4 +244,5 @@ class StudySummary:
     skipped: tuple[Skipped, ...] = ()
     leaks: tuple[str, ...] = ()
     audited: str | None = None
+    remarks: Mapping[str, str] = field(default_factory=dict[str, str])
     reported: Mapping[str, Reported] = field(default_factory=dict[str, Reported])

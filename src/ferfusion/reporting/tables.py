@@ -36,7 +36,9 @@ class ResultRow:
         n_test: Answers of each seed.
         points: Accuracy of every single test split: each seed, or each fold of each seed.
         interval: 95 %: Wilson's for one split, drawn by subject over several.
-        macro_f1: Mean over seeds.
+        macro_precision: Mean over classes, and over seeds.
+        macro_recall: Likewise.
+        macro_f1: Likewise.
         parameters: Weights of the whole model.
         seconds: Mean training time of a seed.
         paper_accuracy: What the paper reports, from 0 to 1.
@@ -56,6 +58,8 @@ class ResultRow:
     n_test: tuple[int, ...]
     points: tuple[float, ...]
     interval: Interval
+    macro_precision: float
+    macro_recall: float
     macro_f1: float
     parameters: int
     seconds: float
@@ -276,7 +280,7 @@ def _make_row(runs: Sequence[RunReport], *, names_variant: bool) -> ResultRow:
         variant=first.variant,
         inputs=first.inputs,
         how=first.how
-        if not names_variant or first.how.startswith(first.variant)
+        if not names_variant or first.how.startswith((first.variant, "regions-svm"))
         else f"{first.how}, {first.variant}",
         fusion=first.fusion,
         method=first.method,
@@ -295,6 +299,8 @@ def _make_row(runs: Sequence[RunReport], *, names_variant: bool) -> ResultRow:
             )
         ),
         interval=interval,
+        macro_precision=fmean(record.macro_precision for record in records),
+        macro_recall=fmean(record.macro_recall for record in records),
         macro_f1=fmean(record.macro_f1 for record in records),
         parameters=first.parameters,
         seconds=fmean(record.seconds for record in records),

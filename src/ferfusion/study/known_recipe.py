@@ -44,7 +44,10 @@ def describe_known_recipe(row_name: str, backbone: str, labels: Sequence[str]) -
     if words[0] == "early":
         facts += _describe_early(words, backbone)
     else:
-        facts += [*_describe_head(words[0]), ("first weights", "ImageNet", "follow-up")]
+        facts += [
+            *_describe_head(words[0], _WIDTHS[backbone]),
+            ("first weights", "ImageNet", "follow-up"),
+        ]
     if backbone != "resnet18":
         facts.append(("heads", "the same output layers as ResNet-18's", "paper"))
     if has_attention:
@@ -111,17 +114,19 @@ def _describe_data(labels: tuple[str, ...]) -> tuple[Fact, ...]:
     )
 
 
-def _describe_head(modality: str) -> list[Fact]:
+def _describe_head(modality: str, width: str) -> list[Fact]:
     if modality == "infrared":
         return [
             ("head", "three dropouts, two activations, a batch norm, three FC, softmax", "paper"),
-            ("dropout", ".7 and .8; the layers are 512, 256, classes", "follow-up"),
+            ("dropout", f".7 and .8; the layers are {width}, 256, classes", "follow-up"),
             ("third dropout and layer", ".5 and 128, a guess", "inferred"),
         ]
-    mark: Mark = "follow-up" if modality == "visible" else "inferred"
+    # The later code has ResNet-18 only; of the others the width is the trunk's.
+    is_seen = modality == "visible" and width == "512"
+    mark: Mark = "follow-up" if is_seen else "inferred"
     return [
         ("head", "two dropouts, two FC, softmax", "paper"),
-        ("dropout", ".4 and .4; the layers are 512, 256, classes", mark),
+        ("dropout", f".4 and .4; the layers are {width}, 256, classes", mark),
     ]
 
 

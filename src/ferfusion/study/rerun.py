@@ -90,6 +90,7 @@ def recall_setup(
             early_schedule=facts["setup"]["early_schedule"],
             root=Path(facts["data"]),
             subject_pattern=facts["setup"].get("subject_pattern", ""),
+            leaks=tuple(facts.get("leaks", ())),
         )
     except KeyError as error:
         raise ResultsError(

@@ -235,6 +235,7 @@ def _keep(
         "processes": lab.fabric.world_size,
         "n_folds": bench.setup.n_folds,
         "split_checksum": lab.split.checksum,
+        "leaks": list(bench.setup.leaks),
         "shared_subjects": len(shared_subjects(lab.split, bench.dataset)),
         "data_fingerprint": lab.store.fingerprint,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -56,6 +56,7 @@ class Setup:
         early_schedule: Of early fusion's learning rate, where it has one of its own.
         root: The data, as the user named it; kept so that a run can be repeated.
         subject_pattern: By which its subjects were found; likewise.
+        leaks: What the audit found in its splits and was told to ignore; kept with every run.
     """
 
     modalities: tuple[Modality, ...]
@@ -72,6 +73,7 @@ class Setup:
     early_schedule: Schedule | None = None
     root: Path = Path()
     subject_pattern: str = ""
+    leaks: tuple[str, ...] = ()
 
     @property
     def folds(self) -> tuple[int | None, ...]:

@@ -33,6 +33,23 @@ QUIRKS: dict[str, str] = {
 """What the authors' code does and a careful reader would not: name -> one sentence."""
 
 
+METHODS: dict[str, str] = {
+    "regions-svm": (
+        "After Wang et al. 2014, simplified: regions at fixed places instead of landmarks of an "
+        "active appearance model, directions of edges instead of its parameters, one still picture "
+        "instead of the change from a neutral one, no movement of the head, an SVM and no Bayesian "
+        "network."
+    ),
+    "alexnet-svm": (
+        "After Siddiqui and Javaid 2020: features of an AlexNet that nobody trained for this, and "
+        "an SVM; with random first weights its features say little."
+    ),
+    "frozen-svm": "Ours: features of this table's own trunk before any training here, and an SVM.",
+    "attention": "After Naseem et al. 2025: a channel gate behind each trunk.",
+}
+"""Baselines and other methods: name -> what it is and what is simplified."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides a training's outcome, but data and machine.
