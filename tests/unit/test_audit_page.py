@@ -57,3 +57,4 @@ def test_names_are_escaped_and_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert "<b>bold" not in html
     assert "&lt;b&gt;bold" in html
     assert "The first 1 of 99 pairs" in html
+    assert "A pair shown here may be none." in html

@@ -52,7 +52,30 @@ def test_leaks_are_what_crosses_the_worst_first() -> None:
     assert report.exposed == {"train": 3, "val": 1, "test": 2}
     assert report.subjects == ()
     assert not report.is_clean
-    assert "2 of 2 test samples have a twin outside test." in report.sentences()
+    assert report.sentences()[0] == (
+        "2 of 2 test samples are taken for twins of samples outside test."
+    )
+    assert report.touches_test()
+
+
+def test_a_leak_between_train_and_val_leaves_test_alone_and_is_said_so() -> None:
+    people = ["anna", "ben", "carl", "anna", "dora", "eve"]
+    dataset = make_dataset([(person, "happy") for person in people])
+    ids = [sample.id for sample in dataset.samples]
+    split = Split(
+        "file", 0, {"train": tuple(ids[:3]), "val": tuple(ids[3:5]), "test": tuple(ids[5:])}
+    )
+    report = find_leaks([link(ids[0], ids[3])], split, dataset)
+    first, *_, last = report.sentences()
+    assert first.startswith("No test sample is taken for a twin")
+    assert "(1 of 2 val samples): choices made on validation are too sure." in first
+    assert last == "Subjects in more than one part: 1 (anna). None of them is in test."
+    assert not report.touches_test()
+    # A person who is in test as well touches it, but not where people are shared by design.
+    shared = Split("file", 0, {"train": (ids[0],), "val": (ids[4],), "test": (ids[3],)})
+    people_only = find_leaks([], shared, dataset)
+    assert people_only.touches_test()
+    assert not people_only.touches_test(with_subjects=False)
 
 
 def test_subjects_count_as_leaks_too() -> None:
@@ -60,7 +83,9 @@ def test_subjects_count_as_leaks_too() -> None:
     ids = {part: (sample.id,) for part, sample in zip(PARTS, dataset.samples, strict=True)}
     report = find_leaks([], Split("file", 0, ids), dataset)
     assert report.subjects == ("anna",)
-    assert report.sentences() == ("Subjects in more than one part: 1 (anna).",)
+    assert report.sentences() == (
+        "Subjects in more than one part: 1 (anna). None of them is in test.",
+    )
     assert report.sentences(with_subjects=False) == ()
 
 

@@ -70,3 +70,39 @@ def test_one_picture_called_1_per_person_and_expression_joins_nobody() -> None:
         for who in ("anna", "ben", "carl")
         for e in ("happy", "sad")
     }
+
+
+def whole(name: str, visible: str, infrared: str, folder: str = "f") -> Sample:
+    return sample(
+        name,
+        "happy",
+        name,
+        visible=f"{folder}/vis/{visible}.png",
+        infrared=f"{folder}/ir/{infrared}.png",
+    )
+
+
+def test_two_whole_samples_with_their_names_exchanged_are_joined() -> None:
+    a, b = whole("a", "a_001", "b_002"), whole("b", "b_002", "a_001")
+    assert pairs(a, b) == {("a", "b")}
+    assert pairs(whole("a", "a_001", "a_001"), whole("b", "b_002", "b_002")) == set()
+    # Counters exchanged may be two cameras that count apart.
+    assert pairs(whole("a", "0001", "0002"), whole("b", "0002", "0001")) == set()
+
+
+def test_a_camera_that_counts_ahead_of_the_other_joins_nothing() -> None:
+    for name in ("IMG_{:04}", "walk{:02}"):
+        samples = [whole(f"s{n}", name.format(n), name.format(n + 1)) for n in range(12)]
+        assert pairs(*samples) == set()
+    one_row_late = [whole(f"s{n}", f"{n:04}", f"{n + (n > 9):04}") for n in range(12)]
+    assert pairs(*one_row_late) == set()
+
+
+def test_a_name_that_most_samples_hold_alone_is_doubted_where_two_hold_it() -> None:
+    others = [whole(f"s{n}", f"{n:04}", f"{n:04}") for n in range(20)]
+    a, b = whole("a", "0051", "0052"), whole("b", "0052", "0051")
+    assert pairs(a, b, *others) == {("a", "b")}
+    # Three in a ring, of names that say more than a number.
+    ring = [whole("a", "x51", "y52"), whole("b", "y52", "z53"), whole("c", "z53", "x51")]
+    assert pairs(*ring) == set()
+    assert pairs(*ring, *others) == {("a", "b"), ("b", "c"), ("a", "c")}

@@ -17,10 +17,10 @@ from ferfusion.data.cache import decode_all
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.leaks import find_leaks, find_two_names, group_links, repair_split
 from ferfusion.data.opening import open_dataset
-from ferfusion.data.splits import Split, draw_subject_split
+from ferfusion.data.splits import Split, draw_folds, draw_subject_split
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.data.twins import PictureAudit, audit_pictures
-from ferfusion.errors import DataError, SplitError
+from ferfusion.errors import ConfigError, DataError, SplitError
 from ferfusion.expression import VIRI
 from ferfusion.modality import MODALITIES, Modality
 
@@ -127,17 +127,20 @@ def test_a_study_on_a_leaking_split_is_refused_unless_told(
     subject = draw_subject_split(copied, 0)
     paper = replace(subject, kind="paper")
     for splits in ([subject], [paper]):
-        with pytest.raises(SplitError, match=r"--repair.*--allow-leaks") as refused:
+        with pytest.raises(
+            SplitError, match=r"(?s)--repair.*--split-file clean-split.csv.*--allow-leaks"
+        ) as refused:
             audit_before_study(
                 copied, store, splits, allow_leaks=False, out=tmp_path, advance=quiet
             )
         assert "leaks.html" in str(refused.value)
+        assert "A pair that is shown may be none" in str(refused.value)
     html = (tmp_path / "leaks.html").read_text()
     assert html.count("data:image/jpeg") > 6
     told = audit_before_study(
         copied, store, [subject, paper], allow_leaks=True, out=tmp_path, advance=quiet
     )
-    assert any("test samples have a twin outside test" in s for s in told.sentences)
+    assert "test samples are taken for twins of samples outside test" in told.sentences[0]
     assert any("2 of 2 splits leak" in s for s in told.sentences)
     repaired = repair_split(copied, found.links, 0)
     summary = audit_before_study(
@@ -147,16 +150,57 @@ def test_a_study_on_a_leaking_split_is_refused_unless_told(
     assert "perceptual hash" in summary.looked_at
 
 
+def test_advice_for_folds_can_be_followed(
+    copied: Dataset, found: PictureAudit, tmp_path: Path
+) -> None:
+    assert found.links
+    store = decode_all(copied, copied.modalities, 32)
+    folds = draw_folds(copied, 3, 0, by_subject=True)
+    with pytest.raises(SplitError) as refused:
+        audit_before_study(copied, store, folds, allow_leaks=False, out=tmp_path, advance=quiet)
+    said = str(refused.value)
+    assert "remove the copy" in said
+    assert "instead of folds, in which no leak is found: ferfusion inspect" in said
+    # The same split for several seeds is one split, and can be repaired.
+    with pytest.raises(SplitError) as refused:
+        audit_before_study(
+            copied, store, [folds[0]] * 2, allow_leaks=False, out=tmp_path, advance=quiet
+        )
+    assert "instead of folds" not in str(refused.value)
+
+
+def test_a_split_that_leaves_test_alone_is_refused_in_other_words(
+    copied: Dataset, found: PictureAudit, tmp_path: Path
+) -> None:
+    store = decode_all(copied, copied.modalities, 32)
+    groups = group_links(found.links, copied)
+    crossing = found.links[0]
+    (apart,) = (group for group in groups if crossing.first in group)
+    test = [i for group in groups if group != apart for i in group]
+    train = [i for i in apart if i != crossing.second]
+    split = Split(
+        "paper", 0, {"train": tuple(train), "val": (crossing.second,), "test": tuple(test)}
+    )
+    with pytest.raises(SplitError, match="choices made on validation are too sure") as refused:
+        audit_before_study(copied, store, [split], allow_leaks=False, out=tmp_path, advance=quiet)
+    assert "flatter every model" not in str(refused.value)
+    assert "though not into its test" in str(refused.value)
+
+
 def test_inspect_tells_of_twins_and_repairs(
     copied: Dataset, found: PictureAudit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_inspect(copied.root, tmp_path, Settings(size=32))
     said = capsys.readouterr().out
-    assert "30 of 30 samples have a twin. They make 15 groups" in said
+    assert "30 of 30 samples are taken for twins. They make 15 groups" in said
+    assert "A pair that is shown may be none" in said
     assert "Are they one person?" in said
     assert "The split by subject, seed 0 leaks:" in said
     assert said.rstrip().endswith("--repair clean-split.csv")
-    assert (tmp_path / "twins.html").read_text().count("<figure>") == 15
+    html = (tmp_path / "twins.html").read_text()
+    assert html.count("<figure>") == 15
+    assert "The split by subject, seed 0 leaks." in html
+    assert "--repair FILE" in html
 
     clean = tmp_path / "clean.csv"
     run_inspect(copied.root, tmp_path, Settings(size=32), clean)
@@ -167,6 +211,14 @@ def test_inspect_tells_of_twins_and_repairs(
     assert said.rstrip().endswith(f"--split-file {clean} --out DIR")
     run_inspect(copied.root, tmp_path, Settings(size=32, split_file=str(clean)))
     assert "The split in the file: no leak is found." in capsys.readouterr().out
+    html = (tmp_path / "twins.html").read_text()
+    assert "The split in the file: no leak is found." in html
+    assert "--repair" not in html
+
+    kept = clean.read_bytes()
+    with pytest.raises(ConfigError, match="is there already"):
+        run_inspect(copied.root, tmp_path, Settings(size=32), clean)
+    assert clean.read_bytes() == kept
 
 
 def test_the_papers_split_shares_subjects_by_design_and_others_may_not(
@@ -290,6 +342,31 @@ def test_inspect_says_what_is_missing_where_nothing_is_complete(
     with pytest.raises(DataError, match="No split can be written"):
         run_inspect(root, tmp_path / "out", Settings(size=32), tmp_path / "clean.csv")
     assert not (tmp_path / "clean.csv").exists()
+
+
+def test_whole_samples_that_exchanged_pictures_are_found(drawn: Path, tmp_path: Path) -> None:
+    files = copy_pictures(drawn, tmp_path, lambda suffix, n: f"{suffix.lower()}{n * 7 + 3}.png")
+    # Neighbours exchange visible pictures, the next ones infrared; the last four stay as they are.
+    rows = [
+        {
+            "sample_id": f"s{n:02}",
+            "expression": "happy",
+            "visible": files[Modality.VISIBLE][n ^ 1 if n < 4 else n],
+            "infrared": files[Modality.INFRARED][n ^ 1 if 4 <= n < 8 else n],
+            "msx": files[Modality.MSX][n],
+        }
+        for n in range(12)
+    ]
+    links = audit_pictures(write_table(tmp_path, rows)).links
+    pairs = {(int(link.first[1:]), int(link.second[1:])) for link in links}
+    # Of infrared pictures not all stand out; nothing is said of the others.
+    assert {(0, 1), (2, 3)} < pairs <= {(n, n + 1) for n in range(0, 8, 2)}
+    assert {link.kind for link in links} == {"across modalities"}
+
+
+def test_one_drawn_person_four_times_in_one_expression_is_no_copy(tmp_path: Path) -> None:
+    faces = write_synthetic_dataset(tmp_path / "faces", subjects=1, per_expression=4, seed=5)
+    assert audit_pictures(open_dataset(faces)).links == ()
 
 
 @pytest.mark.slow

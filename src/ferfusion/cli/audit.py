@@ -29,6 +29,7 @@ LEAKS_PAGE = "leaks.html"
 TWINS_PAGE = "twins.html"
 _SHOWN_PAIRS = 60
 _SHOWN_GROUPS = 5
+_MAY_BE_NONE = "A pair that is shown may be none: look at the pairs before you act on them."
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ def audit_before_study(
     leaking = [r for r in reports if r.leaks or (r.subjects and r.split.kind != "paper")]
     if not leaking:
         return AuditSummary((), audit.looked_at)
-    worst = max(leaking, key=lambda r: (len(r.leaks), len(r.subjects)))
-    sentences = worst.sentences(with_subjects=worst.split.kind != "paper")
+    worst = max(leaking, key=lambda r: (r.exposed["test"], len(r.leaks), len(r.subjects)))
+    with_subjects = worst.split.kind != "paper"
+    sentences = worst.sentences(with_subjects=with_subjects)
     if len(splits) > 1:
         sentences += (
             f"{len(leaking)} of {len(splits)} splits leak; these counts are of the worst, drawn "
@@ -93,21 +95,14 @@ def audit_before_study(
     data = shlex.quote(str(dataset.root))
     if set(store.pictures) != set(dataset.modalities):
         data += f" --modalities {','.join(store.pictures)}"
-    ways_out = (
-        (
-            "a split in which no leak is found",
-            f"ferfusion inspect {data} --repair clean-split.csv",
-        ),
-        ("a study of it", f"ferfusion study {data} --split-file clean-split.csv --out DIR"),
-        ("this split all the same", "add --allow-leaks; the report says so"),
-    )
+    ways_out = _list_ways_out(data, in_folds=_are_folds(splits))
     if is_main_process():
         write_audit_page(
             AuditPage(
                 f"Leaks in the split of {dataset.root.name}",
                 _name_exposed(worst),
                 f"{audit.looked_at} {audit.blind_to}",
-                sentences,
+                sentences[1:] if worst.leaks else sentences,
                 _lay_out(worst, dataset, tuple(store.pictures)),
                 len(worst.leaks),
                 ways_out,
@@ -115,21 +110,47 @@ def audit_before_study(
             page,
         )
     if not allow_leaks:
-        several = (
-            " With several splits, as of --folds, give both names of a person as one in "
-            "subjects.csv, or remove the copies."
-            if len(splits) > 1
-            else ""
+        opening = (
+            "The split leaks, so its test would flatter every model:"
+            if worst.touches_test(with_subjects=with_subjects)
+            else "The split leaks, though not into its test:"
         )
+        ways = (f"{what[:1].upper()}{what[1:]}: {line}" for what, line in ways_out)
         raise SplitError(
-            "\n  ".join(("The split leaks, so its test would flatter every model:", *sentences))
-            + f"\nLook at {page}. For a split in which no leak is found: {ways_out[0][1]} ; then "
-            f"give --split-file clean-split.csv.{several} To run all the same, give "
-            "--allow-leaks; the report will say so."
+            "\n  ".join((opening, *sentences))
+            + "\n  ".join((f"\nLook at {page}. {_MAY_BE_NONE} What to do:", *ways))
         )
     for sentence in sentences:
         say(f"Leak: {sentence}", colour="red")
+    say(f"Look at {page}. {_MAY_BE_NONE}")
     return AuditSummary(sentences, audit.looked_at, page)
+
+
+def _are_folds(splits: Sequence[Split]) -> bool:
+    """Whether several splits were drawn from one seed."""
+    different = {split.checksum: (split.kind, split.seed) for split in splits}
+    return len(set(different.values())) < len(different)
+
+
+def _list_ways_out(data: str, *, in_folds: bool) -> tuple[tuple[str, str], ...]:
+    """Lists what to do about a leak, and what to type; folds can't be given as one file."""
+    repair = f"ferfusion inspect {data} --repair clean-split.csv"
+    study = f"ferfusion study {data} --split-file clean-split.csv --out DIR"
+    all_the_same = ("to run all the same", "add --allow-leaks; the report says so")
+    if not in_folds:
+        return (
+            ("for a split in which no leak is found", repair),
+            ("for a study of it", study),
+            all_the_same,
+        )
+    return (
+        ("where one person has two names", "give both as one in subjects.csv, split by subject"),
+        ("where a picture is there twice", "remove the copy"),
+        ("where a moment stands in two samples", "put its pictures into one"),
+        ("for one split instead of folds, in which no leak is found", repair),
+        ("for a study of it, without folds", study),
+        all_the_same,
+    )
 
 
 def inspect_twins(
@@ -172,24 +193,25 @@ def inspect_twins(
         say("No two samples are found to show the same photograph.")
     else:
         _tell_groups(audit, dataset)
-    if split is not None:
-        _tell_split(find_leaks(audit.links, split, dataset))
+    report = None if split is None else find_leaks(audit.links, split, dataset)
+    told = ("No split was looked at.",) if report is None else _tell_split(report)
     if audit.links:
         groups = group_links(audit.links)
         n_in_groups = sum(len(group) for group in groups)
         path = out / TWINS_PAGE
-        report = None if split is None else find_leaks(audit.links, split, dataset)
         page = AuditPage(
             f"Twins in {dataset.root.name}",
-            f"{n_in_groups} of {len(dataset.samples)} samples have a twin; they make "
+            f"{n_in_groups} of {len(dataset.samples)} samples are taken for twins; they make "
             f"{len(groups)} groups that must stay together.",
             f"{audit.looked_at} {audit.blind_to}",
-            () if report is None else report.sentences(),
+            told,
             _lay_out(report, dataset, modalities, audit.links),
             len(audit.links),
-            (
+            ()
+            if report is None or report.is_clean
+            else (
                 (
-                    "a split in which no leak is found",
+                    "for a split in which no leak is found",
                     shlex.join(
                         ("ferfusion", "inspect", str(dataset.root), *options, "--repair", "FILE")
                     ),
@@ -197,7 +219,7 @@ def inspect_twins(
             ),
         )
         write_audit_page(page, path)
-        say(f"Look at {path}")
+        say(f"Look at {path}. {_MAY_BE_NONE}")
     return audit
 
 
@@ -217,7 +239,8 @@ def write_repair(dataset: Dataset, audit: PictureAudit, seed: int, path: Path) -
 def _tell_groups(audit: PictureAudit, dataset: Dataset) -> None:
     groups = group_links(audit.links)
     say(
-        f"{sum(len(group) for group in groups)} of {len(dataset.samples)} samples have a twin. "
+        f"{sum(len(group) for group in groups)} of {len(dataset.samples)} samples are taken for "
+        "twins. "
         f"They make {len(groups)} groups that must stay together in one part of a split:",
         colour="yellow",
     )
@@ -230,27 +253,29 @@ def _tell_groups(audit: PictureAudit, dataset: Dataset) -> None:
     if names:
         shown = ", ".join(f"{a} and {b}" for a, b in names[:5])
         say(
-            f"The same photograph stands under two subjects in {len(names)} cases: {shown}"
+            f"One moment seems to stand under two subjects in {len(names)} cases: {shown}"
             f"{', ...' if len(names) > 5 else ''}. Are they one person?",
             colour="yellow",
         )
 
 
-def _tell_split(report: AuditReport) -> None:
+def _tell_split(report: AuditReport) -> tuple[str, ...]:
+    """Says what leaks in which split, and gives what was said."""
     kind = {"paper": "by image", "subject": "by subject"}.get(report.split.kind, "in the file")
     which = f"The split {kind}" + (f", seed {report.split.seed}" if kind.startswith("by") else "")
     if report.is_clean:
-        say(f"{which}: no leak is found.")
-        return
+        clean = f"{which}: no leak is found."
+        say(clean)
+        return (clean,)
     say(f"{which} leaks:", colour="red")
     for sentence in report.sentences():
         say(f"  {sentence}")
+    return (f"{which} leaks.", *report.sentences())
 
 
 def _name_exposed(report: AuditReport) -> str:
-    n_test = len(report.split.parts["test"])
     if report.leaks:
-        return f"{report.exposed['test']} of {n_test} test samples have a twin outside test."
+        return report.sentences()[0]
     return f"{len(report.subjects)} subjects are in more than one part of the split."
 
 

@@ -28,7 +28,7 @@ from ferfusion.data.splits import (
     draw_subject_split,
     read_split,
 )
-from ferfusion.errors import BrokenFilesError, DataError, ImageError, SplitError
+from ferfusion.errors import BrokenFilesError, ConfigError, DataError, ImageError, SplitError
 from ferfusion.expression import find_misspelt
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
 from ferfusion.imaging.files import read_image
@@ -42,7 +42,15 @@ def run_inspect(data: Path, out: Path, settings: Settings, repair: Path | None =
     """Prints what was understood, draws the sheets, and fails if any picture is unusable.
 
     Then says which samples are twins and what leaks; with `repair`, writes a clean split there.
+
+    Raises:
+        ConfigError: The file for the clean split is there already.
     """
+    if repair and repair.exists():
+        raise ConfigError(
+            f"{repair} is there already and may be the split of a study. Give --repair another "
+            "name, or remove the file first."
+        )
     dataset = open_dataset(data, subject_pattern=settings.subject_pattern or None)
     console = Console(highlight=False, soft_wrap=True)
     _print_reading(dataset, console)

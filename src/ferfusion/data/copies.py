@@ -2,8 +2,8 @@
 
 Two ways. A pair whose finest structures agree after alignment is one photograph, wherever the copy
 lies. A copy that lost them (blurred, shrunk, noisy, encoded strongly) is known by lying exactly
-where its original lies while coarser structures agree. What one modality only nearly says, another
-must say too.
+where its original lies while coarser structures agree. What one modality says without being sure,
+another that is there must say too.
 """
 
 import os
@@ -26,14 +26,15 @@ from ferfusion.modality import Modality
 _SIZES = (48, 64, 96, 128)
 _SAME = {
     Modality.VISIBLE: (0.950, 0.940, 0.900, 0.880),
-    Modality.INFRARED: (0.980, 0.975, 0.945, 0.905),
-    Modality.MSX: (0.955, 0.945, 0.890, 0.855),
+    Modality.INFRARED: (0.980, 0.975, 0.950, 0.920),
+    Modality.MSX: (0.975, 0.965, 0.930, 0.910),
 }
 """Fine correlation from which two pictures are one, at each of the sizes."""
 
-# One modality alone is believed from this share of the way up to 1; below, another must not deny
-# it. Two blurred heat pictures of one person had 0.95, and nothing fine to tell them apart.
-_SURE = {Modality.VISIBLE: 0.4, Modality.INFRARED: 0.55, Modality.MSX: 0.4}
+# One modality alone is believed from this share of the way up to 1; below, another that is there
+# must say the same. Two blurred heat pictures of one person had 0.95, and nothing fine to tell them
+# apart; two visible ones of one drawn person, 0.96.
+_SURE = {Modality.VISIBLE: 0.7, Modality.INFRARED: 0.55, Modality.MSX: 0.55}
 _LENIENT = 0.04
 
 _IN_PLACE_PX = 64  # smaller pictures have too little left between fine and coarse
@@ -150,10 +151,11 @@ def _weigh(
     seen: Mapping[tuple[str, str], Mapping[Modality, Verdict]],
     found: LinkCollector,
 ) -> None:
-    """Links what is not sure by itself, if no other modality of both samples denies it.
+    """Links what is not sure by itself, if another modality says so or none is there to.
 
     Two heat pictures of one person, both shrunk, may look like one: their visible pictures don't.
-    What is only nearly the same needs another modality that says so.
+    So where both samples have several modalities, two must say so. Lying in place, two that nearly
+    say so are enough.
     """
     row_of = {m: {sample_id: row for row, sample_id in enumerate(ids[m])} for m in ids}
     for pair, of_pair in seen.items():
@@ -169,10 +171,10 @@ def _weigh(
                 first, second = (pictures[m][row_of[m][i]] for i in pair)
                 verdicts[m] = _judge_both_ways(first, second, m)
         agreeing = [v for v in verdicts.values() if v.belief > Belief.NO]
-        is_same = any(v.belief >= Belief.SAME for v in agreeing)
-        # Fine structures that nearly agree deny nothing, and prove nothing either.
+        n_same = sum(v.belief >= Belief.SAME for v in agreeing)
+        # Fine structures that nearly agree prove nothing: photographs of one person may.
         lying = sum(v.in_place for v in agreeing)
-        if (is_same and (len(agreeing) > 1 or len(verdicts) == 1)) or lying > 1:
+        if n_same >= min(2, len(verdicts)) or lying > 1:
             for verdict in agreeing:
                 found.add(*pair, verdict.kind, verdict.evidence)
 

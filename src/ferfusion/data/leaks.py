@@ -39,13 +39,16 @@ class AuditReport:
         split: Which.
         leaks: Every link that crosses, test against train first.
         subjects: Everybody who is in more than one part, sorted.
-        exposed: Per part, how many samples have a twin in another part, over several links too.
+        exposed: Per part, how many samples are taken for twins of samples in another part, over
+            several links too.
+        subjects_in_test: Those of `subjects` who are in test.
     """
 
     split: Split
     leaks: tuple[Leak, ...]
     subjects: tuple[str, ...]
     exposed: Mapping[Part, int]
+    subjects_in_test: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[tuple[Kind, Part, Part], int]:
@@ -65,20 +68,33 @@ class AuditReport:
         return not self.leaks and not self.subjects
 
     def sentences(self, *, with_subjects: bool = True) -> tuple[str, ...]:
-        """Says what leaks, a sentence each; nothing if the split is clean."""
-        said = [
+        """Says what leaks, a sentence each, what it does to test first; nothing if it is clean."""
+        said = [self._say_exposed()] if self.leaks else []
+        said += [
             f"{_PLURALS[kind]} between {first} and {second}: {count}."
             for (kind, first, second), count in self.counts.items()
         ]
-        if self.leaks:
-            n_test = len(self.split.parts["test"])
-            said.append(
-                f"{self.exposed['test']} of {n_test} test samples have a twin outside test."
-            )
         if self.subjects and with_subjects:
             shown = ", ".join(self.subjects[:5]) + (", ..." if len(self.subjects) > 5 else "")
-            said.append(f"Subjects in more than one part: {len(self.subjects)} ({shown}).")
+            in_test = "" if self.subjects_in_test else " None of them is in test."
+            said.append(f"Subjects in more than one part: {len(self.subjects)} ({shown}).{in_test}")
         return tuple(sentence[:1].upper() + sentence[1:] for sentence in said)
+
+    def touches_test(self, *, with_subjects: bool = True) -> bool:
+        """Whether anything crosses into test, so that its numbers are in doubt."""
+        return self.exposed["test"] > 0 or (with_subjects and bool(self.subjects_in_test))
+
+    def _say_exposed(self) -> str:
+        if self.exposed["test"]:
+            return (
+                f"{self.exposed['test']} of {len(self.split.parts['test'])} test samples are taken "
+                "for twins of samples outside test."
+            )
+        return (
+            f"No test sample is taken for a twin of another part, but train and val share pictures "
+            f"({self.exposed['val']} of {len(self.split.parts['val'])} val samples): choices made "
+            "on validation are too sure."
+        )
 
 
 def find_leaks(links: Sequence[Link], split: Split, dataset: Dataset) -> AuditReport:
@@ -100,7 +116,10 @@ def find_leaks(links: Sequence[Link], split: Split, dataset: Dataset) -> AuditRe
         if len(set(held)) > 1:
             for part in held:
                 exposed[part] += 1
-    return AuditReport(split, tuple(leaks), shared_subjects(split, dataset), exposed)
+    subjects = shared_subjects(split, dataset)
+    tested = {sample.subject for sample in dataset.samples if part_of.get(sample.id) == "test"}
+    in_test = tuple(subject for subject in subjects if subject in tested)
+    return AuditReport(split, tuple(leaks), subjects, exposed, in_test)
 
 
 def group_links(

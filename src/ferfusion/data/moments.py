@@ -26,6 +26,9 @@ from ferfusion.sample import ImageFile, Sample
 # (infrared) got it; none got a wrong one, neither there nor where every partner was taken away.
 _PARTNERS = {Modality.VISIBLE: 0.40, Modality.INFRARED: 0.65}
 
+MOST_PICTURES = 20_000
+"""Of a modality, to be held against MSX pictures: the work grows with its square."""
+
 # What cameras and people call any picture: with a counter behind it, it names no moment.
 _COUNTERS = frozenset({
     "capture", "dc", "dsc", "dscn", "face", "file", "flir", "frame", "im", "image", "img",
@@ -45,37 +48,43 @@ class _Picture:
 
 
 def find_by_structure(
-    known: Mapping[str, Sample],
     ids: Mapping[Modality, Sequence[str]],
     pictures: Mapping[Modality, UInt8[np.ndarray, "samples size size 3"]],
     found: LinkCollector,
 ) -> None:
-    """Links a visible or infrared picture to the MSX picture of another sample made of it."""
+    """Links a visible or infrared picture to the MSX picture of another sample made of it.
+
+    All are held against all: a sample's own MSX picture is a rival as any other, and wins where
+    the sample is whole. Of more than `MOST_PICTURES` in a modality nothing is looked for.
+    """
     for modality, least in _PARTNERS.items():
         if modality not in ids or Modality.MSX not in ids:
             continue
-        rows, others = (
-            [r for r, i in enumerate(ids[has]) if lacks not in known[i].images]
-            for has, lacks in ((modality, Modality.MSX), (Modality.MSX, modality))
-        )
-        ours = [pictures[modality][row] for row in rows]
-        theirs = [pictures[Modality.MSX][row] for row in others]
-        for row, other, correlation in find_partners(ours, theirs, least):
-            first, second = ids[modality][rows[row]], ids[Modality.MSX][others[other]]
+        names, others = ids[modality], ids[Modality.MSX]
+        if max(len(names), len(others)) > MOST_PICTURES:
+            continue
+        partners = find_partners(pictures[modality], pictures[Modality.MSX], least)
+        for row, other, correlation in partners:
+            if names[row] == others[other]:
+                continue
             says = f"the MSX picture has the structures of the {modality} one ({correlation:.2f})"
             evidence = Evidence(modality, Modality.MSX, says, round(correlation, 4))
-            found.add(first, second, "across modalities", evidence)
+            found.add(names[row], others[other], "across modalities", evidence)
 
 
 def find_by_name(
     samples: Sequence[Sample], modalities: Sequence[Modality], root: Path, found: LinkCollector
 ) -> None:
-    """Links samples that lack each other's modality and whose files have one name.
+    """Links samples that hold one moment by the names of their files, and not by their rows.
 
     The word for the modality is taken out of names first. A name says something where each
     modality has it once: within one expression and subject; within one folder, the word for the
     modality taken out; or in all of the data, if the name is more than a counter, or if most names
     that two modalities share are known to be of one sample.
+
+    A sample whose own pictures bear two names may be right: two cameras may count differently. It
+    is doubted if two of these hold: another sample has the same two names the other way round; the
+    name is more than a counter; most names shared so are of one sample.
     """
     pictures = [
         _Picture(sample, m, _bare_folder(file, root), bare)
@@ -84,8 +93,7 @@ def find_by_name(
         if m in modalities and (bare := bare_stem(file))
     ]
     anywhere = _pair_up([((p.bare,), p) for p in pictures])
-    shared = sum(a.sample.id == b.sample.id for a, b in anywhere)
-    is_telling = shared >= _MOST * len(anywhere)
+    is_telling = _are_known(anywhere)
     ways = (
         (
             "of one expression",
@@ -99,13 +107,32 @@ def find_by_name(
     )
     linked: set[tuple[str, str]] = set()
     for how, pairs in ways:
+        are_known = _are_known(pairs)
         for a, b in pairs:
             ids = (a.sample.id, b.sample.id)
-            lack = b.modality not in a.sample.images and a.modality not in b.sample.images
-            if lack and ids not in linked:
+            if ids not in linked and _are_torn(a, b, are_known=are_known):
                 linked.add(ids)
                 says = f"both files are called '{a.bare}', {how}"
                 found.add(*ids, "across modalities", Evidence(a.modality, b.modality, says))
+
+
+def _are_known(pairs: Sequence[tuple[_Picture, _Picture]]) -> bool:
+    """Whether most pictures that share a name are known to be of one sample."""
+    return sum(a.sample.id == b.sample.id for a, b in pairs) >= _MOST * max(1, len(pairs))
+
+
+def _are_torn(a: _Picture, b: _Picture, *, are_known: bool) -> bool:
+    """Whether two pictures of one name are taken for one moment that two samples hold."""
+    # Names of what each sample has in the place of the other's picture.
+    instead = [
+        bare_stem(one.sample.images[other.modality])
+        for one, other in ((a, b), (b, a))
+        if other.modality in one.sample.images
+    ]
+    if not instead or a.bare in instead:
+        return not instead
+    are_exchanged = len(instead) == 2 and instead[0] == instead[1]
+    return are_exchanged + _names_a_moment(a) + are_known >= 2
 
 
 def _pair_up(
