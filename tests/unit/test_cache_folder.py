@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferfusion.cli import check
+from ferfusion.config import Settings
 from ferfusion.data.cache_folder import (
     default_cache_folder,
     hold_entry,
@@ -179,7 +180,7 @@ def test_check_says_where_how_large_how_many_and_the_limit(
     monkeypatch.setenv("FERFUSION_CACHE", str(tmp_path))
     write_entry(tmp_path, KEYS[0], 3_000_000)
     (tmp_path / f"{KEYS[1]}-audit.json").write_text("x" * 500_000)
-    check._print_cache(check.Console(highlight=False))
+    check._print_cache(Settings(), check.Console(highlight=False))
     said = capsys.readouterr().out
     assert f"3.5 MB in {tmp_path}, 1 entry" in said
     assert "20 GB (--cache-limit)" in said

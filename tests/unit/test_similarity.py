@@ -145,10 +145,10 @@ def test_pictures_that_show_nothing_are_no_candidates_and_do_not_fail() -> None:
 
 
 def test_partners_are_found_across_modalities(faces: list[dict[Modality, np.ndarray]]) -> None:
-    msx = [face[Modality.MSX] for face in faces]
+    msx = np.stack([face[Modality.MSX] for face in faces])
     for modality, least in ((Modality.VISIBLE, 0.4), (Modality.INFRARED, 0.65)):
-        ours = [face[modality] for face in faces[::-1]]
+        ours = np.stack([face[modality] for face in faces[::-1]])
         found = find_partners(ours, msx, least)
         assert len(found) >= len(faces) // 3
         assert all(row + other == len(faces) - 1 for row, other, _ in found)
-    assert find_partners([], msx, 0.4) == []
+    assert find_partners(msx[:0], msx, 0.4) == []

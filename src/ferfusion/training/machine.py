@@ -70,8 +70,8 @@ def choose_precision(precision: Precision, device: str, backbone: Backbone) -> P
 def choose_compile(hardware: Hardware, n_steps: int) -> bool:
     """Resolves `auto`: compiles on a CUDA GPU, if the training is long enough to make up for it.
 
-    >>> choose_compile(Hardware("cpu"), 10**6), choose_compile(Hardware("cuda"), 10**6)
-    (False, True)
+    >>> [choose_compile(Hardware(device, compile="auto"), 10**6) for device in ("cpu", "cuda")]
+    [False, True]
     """
     if hardware.compile != "auto":
         return hardware.compile == "on"
