@@ -218,8 +218,13 @@ def test_names_are_unique_and_workers_are_some() -> None:
 def test_serial_stops_at_once_on_ctrl_c() -> None:
     log = Log()
     tasks = [Task("a", (), partial(die, signal.SIGINT)), Task("b", (), say_pid)]
-    with pytest.raises(KeyboardInterrupt):
-        run_serial(tasks, log)
+    # A shell that starts the tests in the background makes them deaf to Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_serial(tasks, log)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert log.told == {"a": ["last words"]}
 
 
