@@ -34,8 +34,8 @@ from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.models.heads import build_head
 from ferfusion.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from ferfusion.sample import ImageFile, Sample
-from ferfusion.training.loop import build_optimiser
 from ferfusion.training.machine import settle, start_fabric
+from ferfusion.training.optimiser import build_optimiser
 from ferfusion.training.recipe import Hardware, Recipe
 from ferfusion.training.weight_search import search_weights
 

@@ -18,10 +18,11 @@ from ferfusion.models.blueprint import Blueprint, assemble, count_parameters
 from ferfusion.models.checkpoint import save_checkpoint
 from ferfusion.models.heads import build_attention_head, build_fused_attention_head, build_head
 from ferfusion.training import stages
-from ferfusion.training.loop import build_optimiser, warm_up_head
 from ferfusion.training.machine import start_fabric
+from ferfusion.training.optimiser import build_optimiser
 from ferfusion.training.recipe import Hardware, Recipe
 from ferfusion.training.stages import Lab, Trained, fit_early, fit_single
+from ferfusion.training.warm_up import warm_up_head
 
 V, IR, M = MODALITIES
 LABELS = ("angry", "happy", "neutral")

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from ferfusion.data.cache_folder import (
     hold_entry,
     look_into,
     make_room,
+    note_mapped,
     remove_entry,
 )
 from ferfusion.errors import ConfigError
@@ -90,14 +92,19 @@ def test_room_is_made_by_removing_what_was_used_longest_ago(
         audit = folder / f"{KEYS[11]}-audit.json"
         audit.write_text("x" * 10)
         kept = {paths[i] for i in in_use if i < len(paths)}
+        arrays = {path: np.zeros(1) for path in kept}
+        for path in sorted(kept, key=lambda path: order[paths.index(path)]):
+            state = path.stat()
+            note_mapped(path, arrays[path])
+            os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
         stays = 10 + sum(sizes[paths.index(path)] for path in kept)
         wanted = {folder / f"{KEYS[10]}.npy": needed}
         if stays + needed > limit:
             with pytest.raises(ConfigError, match="--cache-limit"):
-                make_room(folder, wanted, limit / 1e9, kept, "Pictures")
+                make_room(folder, wanted, limit / 1e9, "Pictures")
             assert all(path.exists() for path in paths)
             return
-        make_room(folder, wanted, limit / 1e9, kept, "Pictures")
+        make_room(folder, wanted, limit / 1e9, "Pictures")
         left = look_into(folder)
         assert left.nbytes + needed <= limit
         assert audit.exists()
@@ -115,7 +122,7 @@ def test_room_is_made_by_removing_what_was_used_longest_ago(
 
 def test_what_is_wanted_and_there_is_not_counted_twice(tmp_path: Path) -> None:
     path = write_entry(tmp_path, KEYS[0], 600)
-    make_room(tmp_path, {path: 600, tmp_path / f"{KEYS[1]}.npy": 300}, 1e-6, (), "Pictures")
+    make_room(tmp_path, {path: 600, tmp_path / f"{KEYS[1]}.npy": 300}, 1e-6, "Pictures")
     assert path.exists()
 
 
@@ -138,7 +145,7 @@ def test_a_killed_writer_blocks_nobody_and_leaves_nothing(tmp_path: Path) -> Non
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"writes\n"
         assert not remove_entry(path)
-        make_room(tmp_path, {}, 0, (), "Nothing")
+        make_room(tmp_path, {}, 0, "Nothing")
         assert len(list(tmp_path.glob(".*.part"))) == 2
         writer.send_signal(signal.SIGKILL)
     assert writer.returncode == -signal.SIGKILL
@@ -146,7 +153,7 @@ def test_a_killed_writer_blocks_nobody_and_leaves_nothing(tmp_path: Path) -> Non
     with hold_entry(path, on_wait=lambda: waited.append(True)):
         assert len(list(tmp_path.glob(".*.part"))) == 1
     assert not waited
-    make_room(tmp_path, {}, 0, (), "Nothing")
+    make_room(tmp_path, {}, 0, "Nothing")
     assert names(tmp_path) == set()
 
 
@@ -154,7 +161,7 @@ def test_leftovers_beside_a_whole_entry_go_and_it_stays(tmp_path: Path) -> None:
     path = write_entry(tmp_path, KEYS[0], 100)
     (tmp_path / f".{KEYS[0]}.npy.77.part").touch()
     (tmp_path / f"{KEYS[1]}.json").touch()
-    make_room(tmp_path, {}, 0, (), "Nothing")
+    make_room(tmp_path, {}, 0, "Nothing")
     assert names(tmp_path) == {path.name, path.with_suffix(".json").name}
 
 
@@ -167,10 +174,10 @@ def test_a_full_disk_makes_old_entries_go(tmp_path: Path, monkeypatch: pytest.Mo
             return 500 + sum(1000 for path in paths if not path.exists())
 
     monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage())
-    make_room(tmp_path, {tmp_path / f"{KEYS[9]}.npy": 1200}, 0, (), "Pictures")
+    make_room(tmp_path, {tmp_path / f"{KEYS[9]}.npy": 1200}, 0, "Pictures")
     assert [path.exists() for path in paths] == [False, True, True]
     with pytest.raises(ConfigError, match="disk"):
-        make_room(tmp_path, {tmp_path / f"{KEYS[9]}.npy": 3600}, 0, (), "Pictures")
+        make_room(tmp_path, {tmp_path / f"{KEYS[9]}.npy": 3600}, 0, "Pictures")
     assert [path.exists() for path in paths] == [False, True, True]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ferfusion.data.cache import ImageStore
 from ferfusion.data.loading import Loader, normalise
+from ferfusion.errors import ConfigError
 from ferfusion.modality import Modality
 from ferfusion.models.early_fusion import EarlyFusionModel
 from ferfusion.preprocessing import Preprocessing
@@ -187,3 +188,40 @@ def test_attention_learns_behind_the_features(
     after = model.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before if k.startswith("trunks."))
     assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith("gates."))
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "no facts"])
+def test_damaged_features_are_made_anew(
+    fabric: Fabric, store: ImageStore, tmp_path: Path, harm: str
+) -> None:
+    model, loader = build_model(), stand_still(make_loader(store, slice(None)))
+    whole = np.array(keep(model, fabric, store, tmp_path).compute(loader, PAIR[0], 0))
+    (path,) = tmp_path.glob("*.npy")
+    data = bytearray(path.read_bytes())
+    if harm == "cut":
+        path.write_bytes(data[:-8])
+    elif harm == "changed":
+        data[-3] ^= 0xFF
+        path.write_bytes(data)
+    else:
+        path.with_suffix(".json").write_text("{}")
+    before = count_seen(model)
+    again = keep(model, fabric, store, tmp_path).compute(loader, PAIR[0], 0)
+    assert count_seen(model) - before == len(store.samples)
+    np.testing.assert_array_equal(again, whole)
+
+
+def test_features_never_push_out_what_is_in_use(
+    fabric: Fabric, make_store: Callable[..., ImageStore], tmp_path: Path
+) -> None:
+    model, store = build_model(), make_store()
+    loader = stand_still(make_loader(store, slice(None)))
+    trunks = {m: model.get_submodule(f"trunks.{m}") for m in PAIR}
+    one = keep(model, fabric, store, tmp_path)
+    first = one.compute(loader, PAIR[0], 0)
+    # Room for one more, not for two.
+    tight = FeatureCache(fabric, trunks, describe(store), tmp_path, 2.9 * first.nbytes / 1e9)
+    tight.compute(loader, PAIR[0], 1)
+    with pytest.raises(ConfigError, match="--cache-limit"):
+        tight.compute(loader, PAIR[0], 2)
+    assert len(list(tmp_path.glob("*.npy"))) == 2

@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from ferfusion.data import loading
 from ferfusion.data.cache import ImageStore
 from ferfusion.data.loading import Loader
 from ferfusion.modality import Modality
@@ -17,10 +18,13 @@ from ferfusion.models.heads import build_head
 from ferfusion.models.single import SingleModel
 from ferfusion.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from ferfusion.training import loop
-from ferfusion.training.loop import STATE, Epoch, History, build_optimiser, choose_epoch, fit
+from ferfusion.training.loop import STATE, Epoch, History, choose_epoch, fit
+from ferfusion.training.loss import as_loss_takes
 from ferfusion.training.machine import start_fabric
-from ferfusion.training.recipe import Hardware, Recipe
+from ferfusion.training.optimiser import build_optimiser
+from ferfusion.training.recipe import Hardware, Recipe, seed_for
 from ferfusion.training.stopwatch import PHASES
+from ferfusion.training.warm_up import warm_up_head
 
 V = Modality.VISIBLE
 PREPROCESSING = Preprocessing(32, {V: IMAGENET_MEAN}, {V: IMAGENET_STD})
@@ -185,7 +189,7 @@ def test_training_killed_within_an_epoch_and_twice_ends_the_same(
     fabric: Fabric, store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, history = train(fabric, store, tmp_path / "whole")
-    plain, calls = loop.normalise, 0
+    plain, calls = loading.normalise, 0
 
     def normalise_or_die(*arguments):
         nonlocal calls
@@ -194,7 +198,7 @@ def test_training_killed_within_an_epoch_and_twice_ends_the_same(
             raise Kill
         return plain(*arguments)
 
-    monkeypatch.setattr(loop, "normalise", normalise_or_die)
+    monkeypatch.setattr(loading, "normalise", normalise_or_die)
     for _ in range(2):
         with pytest.raises(Kill):
             train(fabric, store, tmp_path / "cut")
@@ -308,7 +312,7 @@ def test_head_alone_moves_while_it_warms_up(fabric: Fabric, store: ImageStore) -
     recipe = replace(BASIC, head_epochs=3)
     model = build_model()
     before = copy_state(model)
-    loop.warm_up_head(fabric, model, make_loaders(store, recipe)[0], PREPROCESSING, recipe)
+    warm_up_head(fabric, model, make_loaders(store, recipe)[0], PREPROCESSING, recipe)
     after = model.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before if k.startswith("trunks."))
     assert all(not torch.equal(before[k], after[k]) for k in before if k.startswith("head."))
@@ -319,10 +323,10 @@ def test_warmed_up_head_knows_more(fabric: Fabric, store: ImageStore) -> None:
         recipe = replace(BASIC, head_epochs=head_epochs, augmentation="none")
         model = build_model()
         loader = make_loaders(store, recipe)[0]
-        loop.warm_up_head(fabric, model, loader, PREPROCESSING, recipe)
+        warm_up_head(fabric, model, loader, PREPROCESSING, recipe)
         model.eval()
         (batch,) = replace(loader, batch_size=64).in_order()
-        pictures = loop.normalise(batch.pictures, PREPROCESSING, torch.device("cpu"))
+        pictures = loading.normalise(batch.pictures, PREPROCESSING, torch.device("cpu"))
         with torch.no_grad():
             return float(nn.functional.cross_entropy(model(pictures), batch.labels))
 
@@ -338,7 +342,7 @@ def test_head_warms_up_in_batches_of_the_recipe_whatever_the_copies(
     model, loader = build_model(), make_loaders(store, recipe)[0]
     sizes: list[int] = []
     model.head.register_forward_hook(lambda _module, _inputs, out: sizes.append(len(out)))
-    loop.warm_up_head(fabric, model, loader, PREPROCESSING, recipe)
+    warm_up_head(fabric, model, loader, PREPROCESSING, recipe)
     n = len(loader.rows)
     assert sum(sizes) == 2 * n
     assert len(sizes) == 2 * math.ceil(n / 4)
@@ -360,7 +364,7 @@ def test_doubled_softmax_can_not_bring_the_loss_below_its_floor(
     assert doubled.best.val_loss < math.log(3), "it learns all the same"
     # The loss that is reported is that of the softmax of the model's logits.
     (batch,) = make_loaders(store, quirky)[1].in_order()
-    pictures = loop.normalise(batch.pictures, PREPROCESSING, torch.device("cpu"))
+    pictures = loading.normalise(batch.pictures, PREPROCESSING, torch.device("cpu"))
     with torch.no_grad():
         probs = model(pictures).softmax(dim=1)
     wanted = nn.functional.cross_entropy(probs, batch.labels)
@@ -372,16 +376,16 @@ def test_floor_of_doubled_softmax_is_the_papers(n_classes: int, floor: float) ->
     sure = torch.zeros(1, n_classes)
     sure[0, 1] = 100
     label = torch.tensor([1])
-    taken = loop.as_loss_takes(sure, replace(BASIC, quirks=("double_softmax",)))
+    taken = as_loss_takes(sure, replace(BASIC, quirks=("double_softmax",)))
     assert float(nn.functional.cross_entropy(taken, label)) == pytest.approx(floor, abs=1e-4)
-    assert torch.equal(loop.as_loss_takes(sure, BASIC), sure)
+    assert torch.equal(as_loss_takes(sure, BASIC), sure)
 
 
 def test_doubled_softmax_also_warms_up_the_head(fabric: Fabric, store: ImageStore) -> None:
     def warm_up(quirks: tuple[str, ...]) -> dict[str, Tensor]:
         recipe = replace(BASIC, head_epochs=2, quirks=quirks)
         model = build_model()
-        loop.warm_up_head(fabric, model, make_loaders(store, recipe)[0], PREPROCESSING, recipe)
+        warm_up_head(fabric, model, make_loaders(store, recipe)[0], PREPROCESSING, recipe)
         return copy_state(model)
 
     plain = warm_up(())
@@ -462,9 +466,9 @@ def test_cosine_rises_then_falls_to_nearly_nothing(
 
 
 def test_seed_for_tells_purposes_apart() -> None:
-    seeds = {loop.seed_for(s, *w) for s in (0, 1, 10) for w in (("a",), ("a", "b"), ("0", "a"))}
+    seeds = {seed_for(s, *w) for s in (0, 1, 10) for w in (("a",), ("a", "b"), ("0", "a"))}
     assert len(seeds) == 9
-    assert loop.seed_for(0, "dropout", "3") == loop.seed_for(0, "dropout", "3")
+    assert seed_for(0, "dropout", "3") == seed_for(0, "dropout", "3")
 
 
 def test_a_profile_adds_up_to_the_time_of_the_epochs(

@@ -12,12 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import cv2
 import numpy as np
 import PIL
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped, UInt8
 
 from ferfusion.atomic import replacing, write_text
 from ferfusion.data.cache_folder import (
@@ -26,7 +25,7 @@ from ferfusion.data.cache_folder import (
     hold_entry,
     is_there,
     make_room,
-    touch_entry,
+    note_mapped,
 )
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import BrokenFilesError, ConfigError, DataError, ImageError
@@ -42,13 +41,9 @@ Shape = tuple[int, int, int, int]
 
 FORMAT = "3"  # part of every key: raise it when decoding, resizing or what is kept changes
 
-_AHEAD = 64  # pictures decoded but not yet written, at most
 _LOOKED_AT = 500  # rows whose checksum is compared when an entry is opened: 17 ms at 224 px
+_AHEAD = 64  # pictures decoded but not yet written, at most
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-# What this process has mapped, for as long as anything of it lives: an audit must not push out the
-# pictures of the study it is part of.
-_mapped: WeakValueDictionary[Path, np.ndarray] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -166,7 +161,7 @@ def decode_all(
             else:
                 if now is not None:
                     notes.append(f"Decoded the {modality} pictures again: {now}.")
-                make_room(folder, wanted, limit_gb, set(_mapped), what)
+                make_room(folder, wanted, limit_gb, what)
                 try:
                     _decode(files[modality], path, shape, tell)
                 except BrokenFilesError as error:
@@ -231,13 +226,22 @@ def _open(path: Path, shape: Shape) -> "_Opened | str | None":
     is_other = pictures.shape != shape or pictures.dtype != np.uint8
     if is_other or not len(digests) == len(checksums) == shape[0]:
         return f"{path} has another shape than its pictures should have"
-    # Evenly spread, the last one among them: what is missing is mostly the end.
-    for row in np.linspace(0, shape[0] - 1, min(shape[0], _LOOKED_AT)).astype(int):
-        if zlib.crc32(pictures[row].tobytes()) != checksums[row]:
-            return f"row {row} of {path} is not what was written"
-    touch_entry(path)
-    _mapped[path] = pictures
+    damaged = find_damaged_row(pictures, checksums)
+    if damaged is not None:
+        return f"row {damaged} of {path} is not what was written"
+    note_mapped(path, pictures)
     return _Opened(pictures, tuple(digests))
+
+
+def find_damaged_row(array: Shaped[np.ndarray, "rows ..."], checksums: Sequence[int]) -> int | None:
+    """Names a row that isn't what was written; None if none of those looked at is.
+
+    Evenly spread, the last one among them: what is missing is mostly the end.
+    """
+    for row in np.linspace(0, len(array) - 1, min(len(array), _LOOKED_AT)).astype(int):
+        if zlib.crc32(array[row].tobytes()) != checksums[row]:
+            return int(row)
+    return None
 
 
 def _decode(

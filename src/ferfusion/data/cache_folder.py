@@ -9,10 +9,12 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +24,9 @@ LIMIT_GB = 20.0
 """How large the folder may grow unless told otherwise, in thousand million bytes."""
 
 _OURS = re.compile(r"\.?([0-9a-f]{32})(\.npy|\.json|-audit\.json)(\.\d+\.part)?")
+
+
+_mapped: WeakValueDictionary[Path, Any] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -130,16 +135,25 @@ def touch_entry(path: Path) -> None:
         os.utime(path, ns=(now, now))
 
 
-def make_room(
-    folder: Path, wanted: Mapping[Path, int], limit_gb: float, in_use: Collection[Path], what: str
-) -> None:
+def note_mapped(path: Path, array: Any) -> None:
+    """Notes that an entry is used, now and for as long as anything of the array lives.
+
+    Until then this process makes no room by removing it: an audit must not push out the pictures of
+    the study it is part of, nor features the pictures they are computed of.
+    """
+    touch_entry(path)
+    _mapped[path] = array
+
+
+def make_room(folder: Path, wanted: Mapping[Path, int], limit_gb: float, what: str) -> None:
     """Removes what killed processes left, and the entries used longest ago until all is there fits.
+
+    Those that this process has mapped stay.
 
     Args:
         folder: Of the cache.
         wanted: The entries that shall be there, and how many bytes each takes.
         limit_gb: How large the folder may be then; 0 is without limit. A full disk counts too.
-        in_use: Other entries that stay.
         what: The wanted entries in words, for an error.
 
     Raises:
@@ -150,7 +164,7 @@ def make_room(
     holding = look_into(folder)
     there = {entry.path: entry.nbytes for entry in holding.entries}
     others = [entry for entry in holding.entries if entry.path not in wanted]
-    removable = [entry for entry in others if entry.path not in in_use]
+    removable = [entry for entry in others if entry.path not in _mapped]
     needed = sum(wanted.values())
     removable_nbytes = sum(entry.nbytes for entry in removable)
     stays = holding.other_nbytes + sum(entry.nbytes for entry in others) - removable_nbytes

@@ -47,12 +47,20 @@ class ReadyBatch:
     Attributes:
         inputs: Per modality, normalised, channels-last in memory.
         labels: Index of the true class.
-        share: As of `Batch`.
+        share: As of `Movable`.
     """
 
     inputs: Mapping[Modality, Float[Tensor, "batch 3 size size"]]
     labels: Int[Tensor, " batch"]
     share: float = 1.0
+
+    def move(
+        self,
+        device: torch.device,  # noqa: ARG002  (it is there already)
+        preprocessing: Preprocessing,  # noqa: ARG002
+    ) -> tuple[Mapping[Modality, Tensor], Int[Tensor, " batch"]]:
+        """Gives itself: everything is done."""
+        return self.inputs, self.labels
 
 
 def bring_pictures(
@@ -113,11 +121,6 @@ class DeviceLoader:
         self._hashes: UInt32[np.ndarray, " samples"] = hash_ids(
             tuple(sample.id for sample in loader.store.samples)
         )
-
-    @property
-    def labels(self) -> Int[np.ndarray, " rows"]:
-        """As the loader's."""
-        return self.loader.labels
 
     @property
     def n_batches(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +15,48 @@ from ferfusion.modality import Modality
 from ferfusion.preprocessing import Preprocessing
 
 
+@runtime_checkable
+class Movable(Protocol):
+    """Some samples on their way into a model, in whatever shape."""
+
+    @property
+    def labels(self) -> Int[Tensor, " batch"]:
+        """Index of the true class of each."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """Which part of the whole batch this process holds, times the number of processes.
+
+        The factor on its mean loss that makes averaged gradients those of the whole batch.
+        """
+        ...
+
+    def move(
+        self, device: torch.device, preprocessing: Preprocessing
+    ) -> tuple[Mapping[Modality, Tensor], Int[Tensor, " batch"]]:
+        """Gives what the model takes and the labels, both on the device."""
+        ...
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """What a training is fed with: pictures, pictures made on the device, or features."""
+
+    @property
+    def n_batches(self) -> int:
+        """Batches an epoch."""
+        ...
+
+    def shuffled(self, epoch: int, *, rank: int = 0, world: int = 1) -> Iterator[Movable]:
+        """Gives one epoch of training batches."""
+        ...
+
+    def in_order(self) -> Iterator[Movable]:
+        """Gives every sample once, as it is."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some samples on their way into a model.
@@ -22,8 +65,7 @@ class Batch:
         pictures: Per modality, bytes; rows are aligned between modalities.
         labels: Index of the true class.
         rows: Where each sample lies in the store.
-        share: Which part of the whole batch this process holds, times the number of processes: the
-            factor on its mean loss that makes averaged gradients those of the whole batch.
+        share: As of `Movable`.
     """
 
     pictures: Mapping[Modality, UInt8[Tensor, "batch size size 3"]]
@@ -35,6 +77,12 @@ class Batch:
         lengths = {len(p) for p in self.pictures.values()} | {len(self.labels), len(self.rows)}
         if len(lengths) != 1:
             raise ValueError(f"pictures, labels and rows are not aligned: lengths {lengths}")
+
+    def move(
+        self, device: torch.device, preprocessing: Preprocessing
+    ) -> tuple[dict[Modality, Tensor], Int[Tensor, " batch"]]:
+        """Gives the pictures as the model was promised them, and the labels, on the device."""
+        return normalise(self.pictures, preprocessing, device), self.labels.to(device)
 
 
 @dataclass(frozen=True)

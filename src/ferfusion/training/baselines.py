@@ -29,7 +29,7 @@ from ferfusion.models.backbones import (
 )
 from ferfusion.models.blueprint import count_parameters
 from ferfusion.models.late_fusion import mix_probs
-from ferfusion.training.loop import seed_for
+from ferfusion.training.recipe import seed_for
 from ferfusion.training.stages import EVALUATION_BATCH, Lab
 from ferfusion.training.support_vectors import ChosenSvm, Grid, choose_svm
 from ferfusion.training.weight_search import search_weights

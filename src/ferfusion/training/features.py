@@ -6,6 +6,8 @@ that looks at the same pictures through the same trunk.
 """
 
 import hashlib
+import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,20 +20,21 @@ from torch import Tensor, nn
 
 from ferfusion.atomic import replacing, write_text
 from ferfusion.data.augmentation import Policy
+from ferfusion.data.cache import find_damaged_row
 from ferfusion.data.cache_folder import (
     LIMIT_GB,
     default_cache_folder,
     hold_entry,
     is_there,
     make_room,
-    touch_entry,
+    note_mapped,
 )
 from ferfusion.data.loading import Loader, normalise
 from ferfusion.modality import Modality
 from ferfusion.models.backbones import extract_features
 from ferfusion.preprocessing import Preprocessing
 
-FORMAT = "1"  # part of every key: raise it when what is computed changes
+FORMAT = "2"  # part of every key: raise it when what is computed changes
 
 VARIANTS: Mapping[Policy, int] = {"sound": 8, "paper": 1, "none": 1}
 """How many epochs of augmented pictures there are where trunks stand still.
@@ -49,12 +52,20 @@ class FeatureBatch:
     Attributes:
         features: Per modality, as the trunks give them.
         labels: Index of the true class.
-        share: As of `Batch`.
+        share: As of `Movable`.
     """
 
-    features: Mapping[Modality, Float[Tensor, "batch width"]]
+    features: Mapping[Modality, Float[Tensor, "batch _"]]
     labels: Int[Tensor, " batch"]
     share: float = 1.0
+
+    def move(
+        self,
+        device: torch.device,
+        preprocessing: Preprocessing,  # noqa: ARG002  (trunks have looked already)
+    ) -> tuple[dict[Modality, Tensor], Int[Tensor, " batch"]]:
+        """Gives features and labels on the device."""
+        return {m: f.to(device) for m, f in self.features.items()}, self.labels.to(device)
 
 
 class OnFeatures(nn.Module):
@@ -130,12 +141,15 @@ class FeatureCache:
         )
         path = self.folder / f"{self._name(everything, modality, variant)}.npy"
         if path not in self._opened:
-            if not is_there(path):
+            found = _open(path)
+            if found is None:
                 with hold_entry(path):
-                    if not is_there(path):
+                    # Another process may have made it meanwhile.
+                    found = _open(path)
+                    if found is None:
                         self._write(everything, modality, variant, path)
-            touch_entry(path)
-            self._opened[path] = np.load(path, mmap_mode="r")
+            self._opened[path] = np.load(path, mmap_mode="r") if found is None else found
+            note_mapped(path, self._opened[path])
         return self._opened[path]
 
     def _write(self, loader: Loader, modality: Modality, variant: int, path: Path) -> None:
@@ -146,11 +160,11 @@ class FeatureCache:
                 pictures = normalise(batch.pictures, self.preprocessing, self.fabric.device)
                 parts.append(extract_features(trunk, pictures[modality]).float().cpu().numpy())
         features = np.concatenate(parts)
-        wanted = {path: features.nbytes}
-        make_room(path.parent, wanted, self.limit_gb, list(self._opened), "The features")
+        make_room(path.parent, {path: features.nbytes}, self.limit_gb, "The features")
         with replacing(path) as part, part.open("wb") as file:
             np.save(file, features, allow_pickle=False)
-        write_text(path.with_suffix(".json"), "{}\n")
+        checksums = [zlib.crc32(row.tobytes()) for row in features]
+        write_text(path.with_suffix(".json"), json.dumps({"checksums": checksums}) + "\n")
 
     def _name(self, loader: Loader, modality: Modality, variant: int) -> str:
         """Names the features by all that decides them."""
@@ -172,6 +186,20 @@ class FeatureCache:
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
 
 
+def _open(path: Path) -> Float[np.ndarray, "a b"] | None:
+    """Maps an entry; None if it isn't there, or is damaged and must be made anew."""
+    if not is_there(path):
+        return None
+    try:
+        checksums = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["checksums"]
+        features = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError, KeyError):
+        return None
+    if len(checksums) != len(features) or find_damaged_row(features, checksums) is not None:
+        return None
+    return features
+
+
 def _digest(trunk: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in trunk.state_dict().items():
@@ -191,11 +219,6 @@ class FeatureLoader:
 
     loader: Loader
     cache: FeatureCache
-
-    @property
-    def labels(self) -> Int[np.ndarray, " rows"]:
-        """As the loader's."""
-        return self.loader.labels
 
     @property
     def n_batches(self) -> int:

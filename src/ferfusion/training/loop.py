@@ -4,38 +4,35 @@ Everything random in an epoch follows from (seed, epoch), so a training that was
 from its last saved epoch and ends with the weights it would have had on the same machine.
 """
 
-import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.optimizer import Optimizer
 
-from ferfusion.data.device_loading import DeviceLoader, ReadyBatch, bring_pictures
-from ferfusion.data.loading import Batch, Loader, normalise
+from ferfusion.data.device_loading import DeviceLoader, bring_pictures
+from ferfusion.data.loading import Feed, Loader
 from ferfusion.errors import CheckpointError
-from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import read_tensors, write_tensors
 from ferfusion.preprocessing import Preprocessing
-from ferfusion.training.features import (
-    FeatureBatch,
-    FeatureCache,
-    FeatureLoader,
-    OnFeatures,
-    stand_still,
+from ferfusion.training.features import FeatureCache, FeatureLoader, OnFeatures, stand_still
+from ferfusion.training.loss import as_loss_takes, compute_loss
+from ferfusion.training.optimiser import (
+    build_optimiser,
+    pack_optimiser,
+    strip_prefix,
+    unpack_optimiser,
 )
-from ferfusion.training.recipe import Recipe
+from ferfusion.training.recipe import Recipe, seed_for
 from ferfusion.training.stopwatch import Stopwatch
+from ferfusion.training.warm_up import warm_up_head
 
 STATE = "unfinished.safetensors"
 
@@ -133,7 +130,9 @@ def fit(
     """
     if recipe.frozen == "backbone":
         train = stand_still(train)
-    shown, chosen, learner = train, val, model
+    shown: Feed = train
+    chosen: Feed = val
+    learner = model
     if features is not None:
         shown, chosen = FeatureLoader(train, features), FeatureLoader(val, features)
         learner = OnFeatures(model)
@@ -179,82 +178,6 @@ def fit(
     return History(tuple(loop.epochs), choose_epoch(loop.epochs), watch.seconds)
 
 
-def warm_up_head(
-    fabric: Fabric,
-    model: nn.Module,
-    train: Loader,
-    preprocessing: Preprocessing,
-    recipe: Recipe,
-    cache: FeatureCache | None = None,
-) -> None:
-    """Trains the head alone, on features computed once.
-
-    Otherwise the first steps of a head that is still random would spoil the trunks' weights.
-
-    Source:
-        Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform
-        out-of-distribution" (arXiv 2202.10054): linear probing, then fine-tuning.
-    """
-    if not recipe.head_epochs:
-        return
-    model.to(fabric.device).eval()
-    whole = replace(train, policy="none", batch_size=64)
-    with torch.no_grad(), fabric.autocast():
-        if cache is None:
-            parts = [
-                model.features(normalise(batch.pictures, preprocessing, fabric.device))  # pyright: ignore[reportCallIssue]
-                for batch in whole.in_order()
-            ]
-        else:
-            behind = OnFeatures(model)
-            parts = [
-                behind.join({m: f.to(fabric.device) for m, f in batch.features.items()})
-                for batch in FeatureLoader(whole, cache).in_order()
-            ]
-    features = torch.cat(parts).float()
-    labels = torch.from_numpy(train.labels).to(fabric.device)
-    head: nn.Module = model.head.train()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
-    torch.manual_seed(seed_for(recipe.seed, "head"))
-    optimiser = torch.optim.AdamW(
-        head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    for _ in range(recipe.head_epochs):
-        # As even as can be, and not smaller because an epoch has 26 copies of each picture:
-        # BatchNorm can't learn from one sample.
-        n_batches = max(1, -(-len(labels) // train.batch_size))
-        for rows in torch.randperm(len(labels)).to(fabric.device).tensor_split(n_batches):
-            loss = functional.cross_entropy(
-                as_loss_takes(head(features[rows]), recipe),
-                labels[rows],
-                label_smoothing=recipe.label_smoothing,
-            )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-
-
-def as_loss_takes(
-    logits: Float[Tensor, "batch classes"], recipe: Recipe
-) -> Float[Tensor, "batch classes"]:
-    """Gives what cross-entropy is computed of: logits, or their softmax as in the authors' code.
-
-    >>> logits = torch.tensor([[0.0, 0.0]])
-    >>> as_loss_takes(logits, Recipe(quirks=("double_softmax",))).tolist()
-    [[0.5, 0.5]]
-
-    Source:
-        The authors' later code ends its model with softmax and applies PyTorch's cross-entropy,
-        which applies log-softmax itself. That Naseem et al. 2024 did the same is inferred.
-    """
-    return logits.softmax(dim=1) if "double_softmax" in recipe.quirks else logits
-
-
-def seed_for(seed: int, *words: str) -> int:
-    """Derives a seed from a run's seed and what it is for, the same on every machine."""
-    digest = hashlib.sha256(" ".join((str(seed), *words)).encode()).digest()
-    return int.from_bytes(digest[:4], "big")
-
-
 class _Loop:
     """The state that travels from epoch to epoch."""
 
@@ -262,7 +185,7 @@ class _Loop:
         self,
         fabric: Fabric,
         model: nn.Module,
-        train: Loader | FeatureLoader | DeviceLoader,
+        train: Feed,
         preprocessing: Preprocessing,
         recipe: Recipe,
         identity: str,
@@ -313,9 +236,9 @@ class _Loop:
             if self.compiled:
                 torch.compiler.cudagraph_mark_step_begin()
             with self.watch.phase("transfer"):
-                inputs, labels = self._move(batch)
+                inputs, labels = batch.move(self.fabric.device, self.preprocessing)
             with self.watch.phase("forward"):
-                loss = self._loss(self.model(inputs).float(), labels)
+                loss = compute_loss(self.model(inputs).float(), labels, self.recipe)
             with self.watch.phase("backward"):
                 self.fabric.backward(loss * batch.share)
                 self.optimiser.step()
@@ -326,7 +249,7 @@ class _Loop:
         return float(sums[0] / sums[1])  # pyright: ignore[reportArgumentType, reportIndexIssue]
 
     @torch.no_grad()
-    def validate(self, val: Loader | FeatureLoader | DeviceLoader) -> tuple[float, int, int]:
+    def validate(self, val: Feed) -> tuple[float, int, int]:
         """Gives loss, right ones and all of validation; each process does the whole of it."""
         self.model.eval()
         sums: list[Tensor] = []
@@ -334,7 +257,7 @@ class _Loop:
         for batch in val.in_order():
             if self.compiled:
                 torch.compiler.cudagraph_mark_step_begin()
-            inputs, labels = self._move(batch)
+            inputs, labels = batch.move(self.fabric.device, self.preprocessing)
             logits = self.model(inputs).float()
             taken = as_loss_takes(logits, self.recipe)
             entropy = functional.cross_entropy(taken, labels, reduction="sum")
@@ -361,7 +284,7 @@ class _Loop:
         """Writes all that is needed to go on from here."""
         if self.fabric.is_global_zero:
             folder.mkdir(parents=True, exist_ok=True)
-            packed, scalars = _pack_optimiser(self.optimiser)
+            packed, scalars = pack_optimiser(self.optimiser)
             tensors = {f"model/{k}": v for k, v in self.bare.state_dict().items()}
             tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
             facts = {
@@ -388,33 +311,15 @@ class _Loop:
             return False  # damaged: train from the start
         if facts["identity"] != self.identity:
             return False
-        self.bare.load_state_dict(_strip("model/", tensors))
-        self.best_weights = _strip("best/", tensors)
-        _unpack_optimiser(self.optimiser, tensors, facts["optimiser"])
+        self.bare.load_state_dict(strip_prefix("model/", tensors))
+        self.best_weights = strip_prefix("best/", tensors)
+        unpack_optimiser(self.optimiser, tensors, facts["optimiser"])
         if self.plateau is not None:
             self.plateau.load_state_dict(facts["plateau"])
         self.epochs = [Epoch(**values) for values in facts["epochs"]]
         if self.watch.is_on:
             self.watch.seconds |= facts["seconds"]
         return True
-
-    def _move(
-        self, batch: Batch | FeatureBatch | ReadyBatch
-    ) -> tuple[Mapping[Modality, Tensor], Tensor]:
-        """Moves a batch to the device, pictures as the model was promised them."""
-        device = self.fabric.device
-        if isinstance(batch, ReadyBatch):
-            return batch.inputs, batch.labels
-        inputs = (
-            {m: f.to(device) for m, f in batch.features.items()}
-            if isinstance(batch, FeatureBatch)
-            else normalise(batch.pictures, self.preprocessing, device)
-        )
-        return inputs, batch.labels.to(device)
-
-    def _loss(self, logits: Float[Tensor, "batch classes"], labels: Tensor) -> Tensor:
-        taken = as_loss_takes(logits, self.recipe)
-        return functional.cross_entropy(taken, labels, label_smoothing=self.recipe.label_smoothing)
 
     def _keep_frozen_parts_still(self) -> None:
         # requires_grad=False alone would leave BatchNorm's running statistics moving.
@@ -438,29 +343,6 @@ class _Loop:
             group["lr"] = group["peak_lr"] * factor
 
 
-def build_optimiser(model: nn.Module, trunks: nn.Module, recipe: Recipe) -> Optimizer:
-    """Builds the optimiser: heads and trunks have their own rates; biases and norms don't decay."""
-    in_trunks = {id(p) for p in trunks.parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            key = (id(parameter) in in_trunks, parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-    described: list[dict[str, Any]] = []
-    # Heads come first, so that group 0's rate is the head's.
-    for (is_trunk, decays), parameters in sorted(groups.items(), key=lambda item: item[0]):
-        rate = recipe.backbone_learning_rate if is_trunk else recipe.learning_rate
-        decay = recipe.weight_decay if decays else 0.0
-        described.append({"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay})
-    # On a GPU all weights are stepped at once; elsewhere torch decides, as it always did.
-    fused = True if next(model.parameters()).is_cuda else None
-    if recipe.optimiser == "sgd":
-        return torch.optim.SGD(described, momentum=0.9, fused=fused)
-    if recipe.optimiser == "adam":
-        return torch.optim.Adam(described, fused=fused)
-    return torch.optim.AdamW(described, fused=fused)
-
-
 def compile_model(model: nn.Module) -> nn.Module:
     """Gives the model as torch compiles it, once for each size of a batch.
 
@@ -469,31 +351,3 @@ def compile_model(model: nn.Module) -> nn.Module:
     # What earlier models left would count against torch's limit of versions of one function.
     torch.compiler.reset()
     return torch.compile(model, mode="reduce-overhead", dynamic=False)  # pyright: ignore[reportReturnType]
-
-
-def _pack_optimiser(optimiser: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Takes an optimiser's state apart into tensors and plain values."""
-    state = optimiser.state_dict()
-    tensors: dict[str, Tensor] = {}
-    scalars: dict[str, Any] = {"groups": state["param_groups"], "state": {}}
-    for index, values in state["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimiser/{index}/{name}"] = value
-            else:
-                scalars["state"].setdefault(str(index), {})[name] = value
-    return tensors, scalars
-
-
-def _unpack_optimiser(
-    optimiser: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]
-) -> None:
-    state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in scalars["state"].items()}
-    for key, value in _strip("optimiser/", tensors).items():
-        index, name = key.split("/")
-        state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": scalars["groups"]})
-
-
-def _strip(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,5 +1,6 @@
 """How a model is trained, as plain values. No torch here, so that help stays instant."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,3 +123,9 @@ class Hardware:
     precision: Precision = "auto"
     profile: bool = False
     compile: Compile = "off"
+
+
+def seed_for(seed: int, *words: str) -> int:
+    """Derives a seed from a run's seed and what it is for, the same on every machine."""
+    digest = hashlib.sha256(" ".join((str(seed), *words)).encode()).digest()
+    return int.from_bytes(digest[:4], "big")

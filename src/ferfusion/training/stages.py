@@ -31,9 +31,9 @@ from ferfusion.models.checkpoint import TENSORS, read_tensors, restore
 from ferfusion.models.late_fusion import LateFusionModel, mix_probs
 from ferfusion.preprocessing import Preprocessing
 from ferfusion.training.features import FeatureCache
-from ferfusion.training.loop import Epoch, History, fit, seed_for
+from ferfusion.training.loop import Epoch, History, fit
 from ferfusion.training.machine import choose_compile
-from ferfusion.training.recipe import Hardware, Recipe
+from ferfusion.training.recipe import Hardware, Recipe, seed_for
 from ferfusion.training.weight_search import FusionWeights, search_weights
 
 Steps = Literal[1, 3]
