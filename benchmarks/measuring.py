@@ -129,6 +129,13 @@ def _do_part(sender: Connection, do: Callable[..., Mapping[str, Any]], given: Se
     sender.close()
 
 
+def time_once(do: Callable[[], object]) -> float:
+    """Gives the seconds that something takes."""
+    start = time.perf_counter()
+    do()
+    return time.perf_counter() - start
+
+
 def find_peak_mb() -> float:
     """Gives the most memory that this process has held, in millions of bytes."""
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import find_peak_mb
+from measuring import find_peak_mb, time_once
 from setting import Setting
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -158,7 +158,7 @@ def _infer_triple(setting: Setting, precision: str) -> Measured:
     runner = open_graph(made.path, threads=torch.get_num_threads(), spins=False)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         predict_one(runner, samples[0].images, pool=pool)
-        times = [_time(lambda s=s: predict_one(runner, s.images, pool=pool)) for s in samples]
+        times = [time_once(lambda s=s: predict_one(runner, s.images, pool=pool)) for s in samples]
     return {"value": statistics.median(times) * 1000, **_compare(runner, made)}
 
 
@@ -174,7 +174,7 @@ def _infer_folder(setting: Setting, precision: str) -> Measured:
         answers = predict_stream(runner, some, workers=torch.get_num_threads())
         return write_answers(answers, made.checkpoint.blueprint.labels, setting.scratch / "our.csv")
 
-    seconds = _time(lambda: work(samples))
+    seconds = time_once(lambda: work(samples))
     before = find_peak_mb()
     work(list(samples) * 3)
     return {
@@ -333,11 +333,5 @@ def _count_gflop(lab: Lab) -> float:
     return n_train * (one_forward + one_backward) + n_val * one_forward
 
 
-def _time(do: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    do()
-    return time.perf_counter() - start
-
-
 def _time_median(do: Callable[[], object], repeats: int) -> float:
-    return statistics.median(_time(do) for _ in range(repeats))
+    return statistics.median(time_once(do) for _ in range(repeats))

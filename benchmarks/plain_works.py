@@ -11,6 +11,7 @@ from typing import Any
 
 import plain_script as plain
 import torch
+from measuring import time_once
 from setting import Setting
 
 Measured = dict[str, Any]
@@ -65,7 +66,7 @@ def late_grid(setting: Setting) -> Measured:
     ]
     mixtures = plain.list_mixtures(ALL)
     plain.count_mixture(singles, mixtures[0], batches[:1])
-    seconds = _time(lambda: plain.count_mixture(singles, mixtures[0], batches))
+    seconds = time_once(lambda: plain.count_mixture(singles, mixtures[0], batches))
     per_sample_ms = seconds / n * 1000
     scaled = per_sample_ms * setting.grid_samples * len(mixtures)
     return {"value": scaled, "one_sample_one_mixture_ms": per_sample_ms}
@@ -77,7 +78,7 @@ def infer_triple(setting: Setting) -> Measured:
     model = study.build(ALL).eval()
     samples = (study.parts["test"] * setting.repeats)[: setting.repeats]
     plain.classify(model, samples[0], setting.size_px)
-    times = [_time(lambda s=s: plain.classify(model, s, setting.size_px)) for s in samples]
+    times = [time_once(lambda s=s: plain.classify(model, s, setting.size_px)) for s in samples]
     return {"value": statistics.median(times) * 1000}
 
 
@@ -91,7 +92,7 @@ def infer_folder(setting: Setting) -> Measured:
     )
     plain.classify(model, samples[0], setting.size_px)
     path = setting.scratch / "plain-answers.csv"
-    return {"value": _time(lambda: plain.classify_folder(model, loader, path))}
+    return {"value": time_once(lambda: plain.classify_folder(model, loader, path))}
 
 
 WORKS: dict[str, Callable[[Setting], Measured]] = {
@@ -121,9 +122,3 @@ def _study(
         batch=setting.batch,
         workers=setting.workers if workers == -1 else workers,
     )
-
-
-def _time(do: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    do()
-    return time.perf_counter() - start

@@ -19,9 +19,11 @@ import pytest
 from PIL import Image
 
 from ferfusion.config import OPTIONS
+from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import read_split
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.expression import VIRI
+from ferfusion.modality import MODALITIES
 from ferfusion.models.checkpoint import load_checkpoint, read_tensors
 
 REPOSITORY = Path(__file__).parents[2]
@@ -726,3 +728,53 @@ def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     assert facts["record"]["n_test"] == len(split["test"])
     assert len(read_csv(out / "test.csv")[1]) == len(split["test"])
     assert len(list(out.rglob("model.safetensors"))) == 1
+
+
+def test_a_leaking_study_says_so_wherever_its_numbers_go(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "copied.csv"
+    rows = []
+    for sample in open_dataset(data).samples:
+        paths = [str(sample.images[m].path) for m in MODALITIES]
+        rows.append((sample.id, str(sample.subject), sample.expression, *paths))
+        # The same pictures under the name of somebody else, who is drawn into another part.
+        rows.append((f"again/{sample.id}", f"x{len(rows)}", sample.expression, *paths))
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("sample_id", "subject", "expression", "visible", "infrared", "msx"), *rows]
+        )
+    line = ("study", table, *FAST, "--rows", "regions-svm-visible", "--out", "out")
+    refused = ferfusion(*line)
+    assert refused.code == 2
+    assert "--allow-leaks" in refused.err
+    answer = ferfusion(*line, "--allow-leaks")
+    assert answer.code == 0, answer.said
+    run = tmp_path / "out" / "runs" / "regions-svm-visible"
+    told = json.loads((run / "run.json").read_text())["leaks"]
+    assert any("same file" in sentence for sentence in told)
+    assert "The split leaks" in (tmp_path / "out" / "report.html").read_text()
+    assert "The split leaks" in (tmp_path / "out" / "tables.tex").read_text()
+    again = ferfusion("rerun", run)
+    assert again.code == 0, again.said
+    assert f"Its split leaks: {told[0]}" in again.said
+
+
+def test_an_svms_features_have_a_cost_and_a_study_shows_what_training_makes_of_a_picture(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    rows = ("--rows", "frozen-svm-visible,frozen-svm-early-visible-infrared,regions-svm-infrared")
+    answer = ferfusion("study", data, *FAST, *rows, "--out", out)
+    assert answer.code == 0, answer.said
+    one, two, regions = (
+        json.loads((out / "runs" / name / "cost.json").read_text())
+        for name in ("frozen-svm-visible", "frozen-svm-early-visible-infrared",
+                     "regions-svm-infrared")
+    )  # fmt: skip
+    assert two["gflop"] == pytest.approx(2 * one["gflop"])
+    assert two["megabytes"] == one["megabytes"], "one trunk looks at both"
+    assert (regions["gflop"], regions["memory_mb"]) == (None, None)
+    assert min(cost["latency_ms"] for cost in (one, two, regions)) > 0
+    assert (out / "figures" / "augmentation.png").stat().st_size > 1000

@@ -502,6 +502,78 @@ def test_the_headline_of_half_a_study():
     assert "No single model was trained" in said.support
 
 
+def test_what_the_runs_cannot_know_is_said_where_it_belongs(tmp_path: Path):
+    remarks = {FUSION: "Added after the results had been seen.", "cost": "Fourteen at once."}
+    study = dataclasses.replace(make_study((0,)), remarks=remarks)
+    html, page = render(study, tmp_path)
+    fusion, cost = html.index("Does fusion help?"), html.index('id="cost"')
+    assert fusion < html.index(remarks[FUSION]) < html.index("Do three steps help?")
+    assert html.index(remarks["cost"]) > cost
+    assert "where one was added after these results had been seen, it says so" in page.text
+    assert "it says so" not in render(make_study((0,)), tmp_path)[1].text
+
+
+def test_what_lies_beside_the_page_is_linked(tmp_path: Path):
+    for name in ("tables.tex", "figures/augmentation.png", "figures/augmentation-b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    html, _ = render(make_study((0,)), tmp_path)
+    assert set(re.findall(r'href="([^#"]+)"', html)) == {
+        "tables.tex", "figures", "figures/augmentation.png", "figures/augmentation-b.png",
+    }  # fmt: skip
+
+
+def test_a_training_that_collapsed_is_said_beside_its_count(tmp_path: Path):
+    study = make_study((0, 1))
+    dull = study.runs[0]
+    probs = np.tile([0.6, 0.1, 0.1, 0.1, 0.1], (N_TEST, 1))
+    predictions = dataclasses.replace(dull.predictions, probs=probs)
+    runs = (dataclasses.replace(dull, predictions=predictions), *study.runs[1:])
+    _, page = render(dataclasses.replace(study, runs=runs), tmp_path)
+    assert page.text.count("one answer to (nearly) every face in 1 of 2 splits") == 1
+    assert "one answer to" not in render(study, tmp_path)[1].text
+
+
+def test_where_a_quirk_cannot_act_it_says_so(tmp_path: Path):
+    study = make_plan("quirks", {"none": 0.0, "independent_augmentation": 0.0}, (0, 3))
+    _, page = render(study, tmp_path)
+    single = [run for run in study.runs if run.record.fusion == "single"]
+    assert single
+    assert page.text.count("can't act here") == len({run.record.model for run in single})
+
+
+def test_people_shared_in_one_table_are_said_of_that_table(tmp_path: Path):
+    study = make_plan("quirks", {"none": 0.0, "image_split": 0.0}, (0, 3))
+    clean = [dataclasses.replace(s, tables=("none",), shared_subjects=()) for s in study.splits]
+    shared = [
+        dataclasses.replace(s, tables=("image_split",), shared_subjects=("p7",), kind="paper")
+        for s in study.splits
+    ]
+    _, page = render(dataclasses.replace(study, splits=(*clean, *shared)), tmp_path)
+    assert "In image split, 1 person is in more than one part of a split" in page.text
+    assert "Folds of seed 0, image split" in page.text
+
+
+def test_where_the_time_went_is_shown_in_shares(tmp_path: Path):
+    study = make_study((0, 1))
+    seconds = {"data": 1.0, "forward": 3.0}
+    runs = tuple(dataclasses.replace(run, profile=seconds) for run in study.runs)
+    _, page = render(dataclasses.replace(study, runs=runs), tmp_path)
+    assert "Where the time went" in page.text
+    assert "25.0 %" in page.text
+    assert "Where the time went" not in render(study, tmp_path)[1].text
+
+
+def test_baselines_are_explained_with_what_is_simplified(tmp_path: Path):
+    study = make_study((0,))
+    first = study.runs[0]
+    record = dataclasses.replace(first.record, model="regions-svm-visible", method="regions-svm")
+    runs = (*study.runs, dataclasses.replace(first, record=record))
+    _, page = render(dataclasses.replace(study, runs=runs), tmp_path)
+    assert "regions at fixed places instead of landmarks" in page.text
+    assert "After Siddiqui" not in page.text, "there is no such row"
+
+
 def test_a_leaking_split_is_said_in_red(tmp_path: Path):
     study = dataclasses.replace(
         make_study((0,), (0,)), leaks=("12 pairs of near twins lie across train and test.",)

@@ -141,3 +141,20 @@ def test_same_means_every_answer(visible: Finished) -> None:
     assert not Repetition(
         visible, visible, n=90, n_same=89, largest_difference=0.0, changes={}
     ).is_same
+
+
+def test_another_device_and_its_precision_take_the_place_of_the_runs_own(visible: Finished) -> None:
+    facts = {**visible.facts, "device": "cuda", "precision": "bf16", "processes": 2}
+    run = replace(visible, facts=facts)
+    own = recall_setup(run, None, None).hardware
+    assert (own.device, own.devices, own.precision) == ("cuda", 2, "bf16")
+    here = recall_setup(run, None, None, "cpu").hardware
+    assert (here.device, here.devices, here.precision) == ("cpu", 1, "auto")
+
+
+def test_pattern_and_leaks_are_recalled(visible: Finished) -> None:
+    assert recall_setup(visible, None, None).leaks == ()
+    setup = {**visible.facts["setup"], "subject_pattern": r"(s\d+)_"}
+    run = replace(visible, facts={**visible.facts, "setup": setup, "leaks": ["One is twice."]})
+    again = recall_setup(run, None, None)
+    assert (again.subject_pattern, again.leaks) == (r"(s\d+)_", ("One is twice.",))

@@ -235,6 +235,13 @@ def test_a_person_with_many_faces_is_left_out_once():
     assert evenly is not None
     assert leave_out_person(study(), *evenly) is None, "four faces of 80 carry nothing alone"
 
+    def few(report: RunReport) -> RunReport:
+        people = tuple(f"p{i // 20}" for i in range(80))
+        return replace(report, predictions=replace(report.predictions, subjects=people))
+
+    alike = [few(report) for report in study()]
+    assert leave_out_person(alike, *evenly) is None, "four people with 20 faces each"
+
 
 def test_a_study_of_quirks_resolves_what_a_quirk_changes():
     runs = study(backbone="resnet18")

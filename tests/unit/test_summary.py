@@ -20,6 +20,7 @@ from ferfusion.study.summary import (
     VIRI_COUNTS,
     describe_recipe,
     describe_run,
+    find_splits,
     summarise_study,
 )
 
@@ -175,3 +176,28 @@ def test_only_virs_own_counts_are_called_viri(small_study: Any, finished: list[F
     assert not summarise_study(viri, finished, note="Stand-in.", **named).data.is_viri
     fewer = replace(viri, samples=samples[1:])
     assert not summarise_study(fewer, finished, note="", **named).data.is_viri
+
+
+def test_splits_are_gathered_from_all_tables(finished: list[Finished], tmp_path: Path) -> None:
+    def rename(run: Finished, variant: str, **facts: Any) -> Finished:
+        record = replace(run.record, variant=variant)
+        return replace(run, record=record, facts={**run.facts, **facts})
+
+    same = [rename(run, variant) for variant in ("a", "b") for run in finished]
+    assert [(used.fold, used.tables) for used in find_splits(same)] == [
+        (1, ("a", "b")), (2, ("a", "b")),
+    ]  # fmt: skip
+    other = [rename(run, "c", split_checksum=f"other {run.record.fold}") for run in finished]
+    found = find_splits([*same, *other])
+    assert [(used.fold, used.tables) for used in found] == [
+        (1, ("a", "b")), (2, ("a", "b")), (1, ("c",)), (2, ("c",)),
+    ]  # fmt: skip
+
+
+def test_a_split_is_also_found_where_it_was_drawn(small_study: Any, tmp_path: Path) -> None:
+    table = shutil.copytree(small_study.table.folder, tmp_path / "table")
+    for path in (table / "runs").glob("*/split.csv"):
+        path.unlink()
+    drawn = find_splits(read_finished([table]))
+    kept = find_splits(read_finished([small_study.table.folder]))
+    assert [used.split.checksum for used in drawn] == [used.split.checksum for used in kept]

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from ferfusion.study.run import RUN, Finished
 from ferfusion.study.schedule import Job, Table, list_jobs, open_bench, read_finished, run_jobs
 from ferfusion.study.summary import summarise_study
 from ferfusion.study.workbench import OURS, Workbench
+from ferfusion.training.recipe import Recipe
 
 MAPS = "activation-maps.png"
 
@@ -181,7 +182,8 @@ def compare(
             audited=prepared.audited or None,
         )
         _draw_activation_maps(finished, bench.store, out, bench.hardware.device)
-        draw_augmentation(tables, bench.store, out / "figures")
+        recipes = {table.name: table.setup.recipe for table in tables}
+        draw_augmentation(recipes, bench.store, out / "figures")
         write_study(summary, out, progress)
     bench.fabric.barrier()
     return failures
@@ -243,19 +245,23 @@ def _draw_activation_maps(
         say(f"Where the models look, on pictures of your data: {path}")
 
 
-def draw_augmentation(tables: Sequence[Table], store: ImageStore, folder: Path) -> None:
+def draw_augmentation(recipes: Mapping[str, Recipe], store: ImageStore, folder: Path) -> None:
     """Draws what each table's training makes of one sample; tables that do alike share a sheet.
 
     A sheet that is there is left alone.
+
+    Args:
+        recipes: Name of a table -> how its models are trained.
+        store: Their pictures.
+        folder: For the sheets.
     """
     done: set[tuple[str, int, bool, bool]] = set()
     row = find_bright(store)
     sample = store.samples[row]
-    for table in tables:
-        recipe = table.setup.recipe
+    for table, recipe in recipes.items():
         quirks = [name in recipe.quirks for name in ("independent_augmentation", "identical_flips")]
         how = (recipe.augmentation, recipe.seed, quirks[0], quirks[1])
-        name = f"augmentation-{table.name}.png" if done else "augmentation.png"
+        name = f"augmentation-{table}.png" if done else "augmentation.png"
         if how in done or recipe.augmentation == "none":
             continue
         done.add(how)

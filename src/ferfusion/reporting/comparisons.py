@@ -245,9 +245,10 @@ MUCH = 0.1
 def leave_out_largest(paired: Paired) -> WithoutPerson | None:
     """Says what is left without the person with the most faces; None where nobody has many."""
     counts = Counter(name for kind, name in paired.groups if kind == "subject")
-    person, n = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    (person, n), (_, next_n) = (*counts.most_common(2), ("", 0), ("", 0))[:2]
     rest = np.array([group != ("subject", person) for group in paired.groups])
-    if n < MUCH * len(rest) or not rest.any():
+    # Of a few people who have as many each, nobody stands out.
+    if n < MUCH * len(rest) or n < 2 * next_n or not rest.any():
         return None
     first, second = paired.first[rest], paired.second[rest]
     groups = [group for group, stays in zip(paired.groups, rest, strict=True) if stays]
