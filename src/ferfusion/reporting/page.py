@@ -59,7 +59,7 @@ from ferfusion.reporting.trust import (
     pool_seeds,
 )
 from ferfusion.reporting.trust_figures import draw_coverage, draw_reliability
-from ferfusion.training.recipe import METHODS, QUIRKS
+from ferfusion.training.recipe import METHOD_NOTES, QUIRKS
 
 _MOST_MODELS_SHOWN = 12
 
@@ -109,7 +109,7 @@ def write_report(study: StudySummary, path: Path) -> None:
             asks_baseline=BASELINE,
             methods={
                 name: about
-                for name, about in METHODS.items()
+                for name, about in METHOD_NOTES.items()
                 if any(row.method == name for row in rows)
             },
             ablation=make_ablation(tables, rows, comparisons),

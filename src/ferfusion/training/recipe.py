@@ -34,7 +34,7 @@ QUIRKS: dict[str, str] = {
 """What the authors' code does and a careful reader would not: name -> one sentence."""
 
 
-METHODS: dict[str, str] = {
+METHOD_NOTES: dict[str, str] = {
     "regions-svm": (
         "After Wang et al. 2014, simplified: regions at fixed places instead of landmarks of an "
         "active appearance model, directions of edges instead of its parameters, one still picture "
