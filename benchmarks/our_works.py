@@ -25,7 +25,12 @@ from ferfusion.data.splits import PARTS, Part
 from ferfusion.inference.graph import export_graph
 from ferfusion.inference.graph_runner import GraphRunner, open_graph
 from ferfusion.inference.parity import measure_parity
-from ferfusion.inference.prediction import predict_one, predict_stream, write_answers
+from ferfusion.inference.prediction import (
+    predict_one,
+    predict_stream,
+    read_square,
+    write_answers,
+)
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.models.checkpoint import TENSORS, Checkpoint, load_checkpoint, save_checkpoint
@@ -156,10 +161,25 @@ def _infer_triple(setting: Setting, precision: str) -> Measured:
     made = _export(setting, precision)
     samples = (list(made.samples["test"]) * setting.repeats)[: setting.repeats]
     runner = open_graph(made.path, threads=torch.get_num_threads(), spins=False)
+    reduced = precision == "int8"
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        predict_one(runner, samples[0].images, pool=pool)
-        times = [time_once(lambda s=s: predict_one(runner, s.images, pool=pool)) for s in samples]
-    return {"value": statistics.median(times) * 1000, **_compare(runner, made)}
+
+        def ask(sample: Sample) -> None:
+            predict_one(runner, sample.images, pool=pool, reduced=reduced)
+
+        def read(sample: Sample) -> None:
+            list(pool.map(lambda m: read_square(sample.images[m], size, reduced=reduced), needed))
+
+        needed, size = runner.facts.modalities, runner.facts.size_px
+        ask(samples[0])
+        times = [time_once(lambda s=s: ask(s)) for s in samples]
+        reading = [time_once(lambda s=s: read(s)) for s in samples]
+    whole_ms, reading_ms = (statistics.median(some) * 1000 for some in (times, reading))
+    return {
+        "value": whole_ms,
+        "reading_ms": reading_ms,
+        **_compare(runner, made, reduced=reduced),
+    }
 
 
 def _infer_folder(setting: Setting, precision: str) -> Measured:
@@ -171,7 +191,9 @@ def _infer_folder(setting: Setting, precision: str) -> Measured:
     predict_one(runner, samples[0].images)
 
     def work(some: Sequence[Sample]) -> int:
-        answers = predict_stream(runner, some, workers=torch.get_num_threads())
+        answers = predict_stream(
+            runner, some, workers=torch.get_num_threads(), reduced=precision == "int8"
+        )
         return write_answers(answers, made.checkpoint.blueprint.labels, setting.scratch / "our.csv")
 
     seconds = time_once(lambda: work(samples))
@@ -180,7 +202,7 @@ def _infer_folder(setting: Setting, precision: str) -> Measured:
     return {
         "value": seconds,
         "peak_mb_more_with_three_times_as_many": find_peak_mb() - before,
-        **_compare(runner, made),
+        **_compare(runner, made, reduced=precision == "int8"),
     }
 
 
@@ -219,9 +241,9 @@ def _export(setting: Setting, precision: str) -> _Exported:
     return _Exported(path, checkpoint, samples)
 
 
-def _compare(runner: GraphRunner, made: _Exported) -> Measured:
+def _compare(runner: GraphRunner, made: _Exported, *, reduced: bool) -> Measured:
     """Says how far the graph is from the trained model, in fp32, on test samples."""
-    parity = measure_parity(runner, made.checkpoint, made.samples["test"][:60])
+    parity = measure_parity(runner, made.checkpoint, made.samples["test"][:60], reduced=reduced)
     return {
         "compared_samples": parity.samples,
         "label_agreement": parity.label_agreement,

@@ -7,7 +7,7 @@ from pathlib import Path
 from ferfusion.modality import Modality
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class ImageFile:
     """Where the bytes of one picture are: a file, or one member of a zip archive."""
 
@@ -18,7 +18,7 @@ class ImageFile:
         return str(self.path) if self.member is None else f"{self.path}!{self.member}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One face at one moment, seen in one or more modalities.
 

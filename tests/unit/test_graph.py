@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 from ferfusion.data.cache import resize
 from ferfusion.data.loading import normalise
@@ -24,7 +25,7 @@ from ferfusion.modality import MODALITIES, Modality
 from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ferfusion.preprocessing import Preprocessing
-from ferfusion.sample import Sample
+from ferfusion.sample import ImageFile, Sample
 
 V, IR, M = MODALITIES
 LABELS = ("angry", "happy", "neutral", "sad", "surprised")
@@ -152,6 +153,25 @@ def test_parity_sees_another_model(
     other = make_checkpoint(BLUEPRINTS["single"], samples[:4])
     parity = measure_parity(open_graph(made.path, threads=1), other, samples[:4])
     assert not parity.holds(TOLERANCE)
+
+
+def test_parity_counts_what_reduced_decoding_changes(
+    exported: Callable[[str], Exported], samples: tuple[Sample, ...], tmp_path: Path
+) -> None:
+    made = exported("early")
+    runner = open_graph(made.path, threads=1)
+    large: list[Sample] = []
+    for number, sample in enumerate(samples[:4]):
+        images: dict[Modality, ImageFile] = {}
+        for modality in runner.facts.modalities:
+            path = tmp_path / f"{number}-{modality}.jpg"
+            picture = Image.fromarray(resize(read_image(sample.images[modality]), 2 * SIZE))
+            picture.save(path, quality=95)
+            images[modality] = ImageFile(path)
+        large.append(replace(sample, images=images))
+    assert measure_parity(runner, made.checkpoint, large).holds(TOLERANCE)
+    parity = measure_parity(runner, made.checkpoint, large, reduced=True)
+    assert TOLERANCE < parity.max_probability_difference < 0.3
 
 
 def test_parity_of_nothing_is_refused(exported: Callable[[str], Exported]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ferfusion.study.locks import hold
+from ferfusion.locks import hold
 
 SPAWN = multiprocessing.get_context("spawn")
 PATIENCE_S = 60.0

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ferfusion.errors import ConfigError
+from ferfusion.locks import hold
 from ferfusion.modality import MODALITIES
 from ferfusion.study.executors import Failure
-from ferfusion.study.locks import hold
 from ferfusion.study.plan import Row, list_other_rows, list_rows
 from ferfusion.study.run import Done, Learned, Started, Waiting
 from ferfusion.study.schedule import (

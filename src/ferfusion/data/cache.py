@@ -30,6 +30,7 @@ from ferfusion.data.cache_folder import (
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import BrokenFilesError, ConfigError, DataError, ImageError
 from ferfusion.imaging.files import decode_image, fingerprint_bytes, read_bytes
+from ferfusion.memory import keep_freed_memory
 from ferfusion.modality import Modality
 from ferfusion.sample import ImageFile, Sample
 
@@ -150,6 +151,8 @@ def decode_all(
     opened = {m: one for m, one in found.items() if isinstance(one, _Opened)}
     broken: list[str] = []
     notes: list[str] = []
+    if missing:
+        keep_freed_memory()
     for place, modality in enumerate(missing):
         path = paths[modality]
         tell = _shift(advance, place * len(samples), len(missing) * len(samples))

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from filelock import FileLock, Timeout
-
 from ferfusion.errors import ConfigError
+from ferfusion.locks import hold, try_to_hold
 
 LIMIT_GB = 20.0
 """How large the folder may grow unless told otherwise, in thousand million bytes."""
@@ -107,25 +106,15 @@ def look_into(folder: Path) -> Holding:
 def hold_entry(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Keeps every other process away from writing or removing an entry until the block is over.
 
-    The system holds the lock for as long as this process lives, so one that is killed blocks
-    nobody. Who had to wait should look whether the entry is there now.
+    Who had to wait should look whether the entry is there now.
 
     Args:
         path: Of the entry's pictures.
         on_wait: Called once if another process is there first.
     """
-    lock = _lock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if on_wait is not None:
-            on_wait()
-        lock.acquire(poll_interval=0.1)
-    try:
+    with hold(path.with_suffix(""), on_wait, tidies=True):
         _remove_parts(path)  # only who holds the lock writes any, so these are of a killed process
         yield
-    finally:
-        _release(lock)
 
 
 def touch_entry(path: Path) -> None:
@@ -201,22 +190,18 @@ def remove_entry(path: Path, *, only_leftovers: bool = False) -> bool:
         path: Of its pictures.
         only_leftovers: Keep it if it is there after all.
     """
-    lock = _lock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    try:
-        _remove_parts(path)
-        if only_leftovers and is_there(path):
+    with try_to_hold(path.with_suffix(""), tidies=True) as is_held:
+        if not is_held:
             return False
-        # The pictures first: without them, the rest is no entry.
-        path.unlink(missing_ok=True)
-        path.with_suffix(".json").unlink(missing_ok=True)
-    except PermissionError:
-        return False
-    finally:
-        _release(lock)
+        try:
+            _remove_parts(path)
+            if only_leftovers and is_there(path):
+                return False
+            # The pictures first: without them, the rest is no entry.
+            path.unlink(missing_ok=True)
+            path.with_suffix(".json").unlink(missing_ok=True)
+        except PermissionError:
+            return False
     return True
 
 
@@ -232,19 +217,6 @@ def say_size(nbytes: int) -> str:
     ('20.5 GB', '1.5 MB')
     """
     return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.1f} MB"
-
-
-def _lock(path: Path) -> FileLock:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.parent / f".{path.stem}.lock")
-
-
-def _release(lock: FileLock) -> None:
-    # Removed while it is held. A process that waits on the removed file and one that makes a new
-    # one could then both write: each under its own name, the last one stays, nothing is torn.
-    with suppress(OSError):
-        Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
 
 
 def _remove_parts(path: Path) -> None:

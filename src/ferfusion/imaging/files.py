@@ -256,7 +256,7 @@ def _to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
         return np.repeat(grey[:, :, None], 3, axis=2)
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
-    return np.array(picture.convert("RGB"))
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _stretch(values: Num[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:

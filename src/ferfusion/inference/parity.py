@@ -12,6 +12,7 @@ from ferfusion.data.cache import resize
 from ferfusion.data.loading import normalise
 from ferfusion.imaging.files import read_image
 from ferfusion.inference.graph_runner import GraphRunner
+from ferfusion.inference.prediction import read_square
 from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import Checkpoint
 from ferfusion.sample import Sample
@@ -44,6 +45,7 @@ def measure_parity(
     samples: Iterable[Sample],
     *,
     in_graph_resize: bool = False,
+    reduced: bool = False,
 ) -> Parity:
     """Asks the graph and the trained model about the same samples, from files to probabilities.
 
@@ -53,6 +55,8 @@ def measure_parity(
         samples: Each with all modalities that the graph takes; best ones not seen in training.
         in_graph_resize: Whether the graph gets pictures as they are in their files, and squeezes
             them itself; otherwise squeezed ones, as `predict_stream` gives it.
+        reduced: Whether the graph gets pictures as `read_square` gives them with `reduced`. The
+            model always gets those without.
 
     Raises:
         ValueError: There is no sample.
@@ -61,12 +65,17 @@ def measure_parity(
     ours: list[np.ndarray] = []
     theirs: list[np.ndarray] = []
     for batch in _split(samples):
-        whole = [{m: read_image(s.images[m]) for m in runner.facts.modalities} for s in batch]
+        files = [{m: s.images[m] for m in runner.facts.modalities} for s in batch]
+        whole = [{m: read_image(file) for m, file in of.items()} for of in files]
         squeezed = [{m: resize(p, size) for m, p in pictures.items()} for pictures in whole]
         theirs.append(_ask_model(checkpoint, squeezed, runner.facts.temperature))
         if in_graph_resize:
             # Pictures of different samples may differ in size, so they go one by one.
             ours += [runner.predict({m: p[None] for m, p in one.items()}) for one in whole]
+        elif reduced:
+            ours.append(runner.predict(_stack([
+                {m: read_square(file, size, reduced=True) for m, file in of.items()} for of in files
+            ])))  # fmt: skip
         else:
             ours.append(runner.predict(_stack(squeezed)))
     if not ours:

@@ -1,6 +1,5 @@
 """Choosing device and precision, and starting Lightning Fabric on them."""
 
-import ctypes
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from ferfusion.errors import ConfigError, unknown_name
+from ferfusion.memory import keep_freed_memory
 from ferfusion.models.backbones import Backbone
 from ferfusion.training.recipe import Hardware, Precision
 
@@ -76,22 +76,6 @@ def choose_compile(hardware: Hardware, n_steps: int) -> bool:
     if hardware.compile != "auto":
         return hardware.compile == "on"
     return hardware.device == "cuda" and n_steps >= COMPILE_FROM_STEPS
-
-
-def keep_freed_memory() -> None:
-    """Lets glibc reuse a training step's memory instead of returning it page by page.
-
-    By default each step pays 100,000 to 300,000 page faults, which is 5 to 25 % of its time on a
-    CPU; the price is at most a few hundred MB. Does nothing where the C library isn't glibc.
-    """
-    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # from glibc's malloc.h
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
-    libc.mallopt(m_top_pad, 64 * 2**20)
 
 
 def settle(hardware: Hardware, backbone: Backbone) -> Hardware:

@@ -1,0 +1,68 @@
+"""One process at a time in a folder or file, also when several studies share it.
+
+A lock on `NAME` is a hidden file beside it, `.NAME.lock`. The file means nothing by itself: the
+system holds the lock for as long as this process lives, so a process that is killed frees it at
+once. On a network file system, that must support locks, as NFS and Lustre usually do.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def hold(
+    path: Path, on_wait: Callable[[], None] | None = None, *, tidies: bool = False
+) -> Iterator[None]:
+    """Keeps every other process that asks for `path` waiting until the block is over.
+
+    Who had to wait should look whether the work has been done meanwhile.
+
+    Args:
+        path: A folder, or a file, that may not exist yet.
+        on_wait: Called once if another process is there first.
+        tidies: Remove the lock's file at the end, for folders of very many locks. Of several
+            processes that wait, two can then hold the lock at the same time. So what is written
+            under it must appear whole (`atomic.py`), and the last one that is written stays.
+    """
+    lock = _lock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if on_wait is not None:
+            on_wait()
+        lock.acquire(poll_interval=0.1)
+    try:
+        yield
+    finally:
+        _release(lock, tidies)
+
+
+@contextmanager
+def try_to_hold(path: Path, *, tidies: bool = False) -> Iterator[bool]:
+    """Does as `hold`, but waits for nobody: gives False, and holds nothing, if another is there."""
+    lock = _lock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        _release(lock, tidies)
+
+
+def _lock(path: Path) -> FileLock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def _release(lock: FileLock, tidies: bool) -> None:
+    if tidies:
+        # While it is held: afterwards it could be another's.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
