@@ -4,9 +4,11 @@ Each function does one round in a process of its own. It gives `value`, in the u
 and whatever else is worth keeping.
 """
 
+import json
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -172,14 +174,49 @@ def _infer_triple(setting: Setting, precision: str) -> Measured:
 
         needed, size = runner.facts.modalities, runner.facts.size_px
         ask(samples[0])
-        times = [time_once(lambda s=s: ask(s)) for s in samples]
-        reading = [time_once(lambda s=s: read(s)) for s in samples]
-    whole_ms, reading_ms = (statistics.median(some) * 1000 for some in (times, reading))
+        whole_s = statistics.median(time_once(lambda s=s: ask(s)) for s in samples)
+        reading_s = statistics.median(time_once(lambda s=s: read(s)) for s in samples)
     return {
-        "value": whole_ms,
-        "reading_ms": reading_ms,
+        "value": whole_s * 1000,
+        "reading_ms": reading_s * 1000,
+        "gflop_per_s": _count_forward_gflop(made.checkpoint) / whole_s,
+        "network_by_kind_of_layer": _profile(made.path, setting.repeats),
         **_compare(runner, made, reduced=reduced),
     }
+
+
+def _profile(graph: Path, repeats: int) -> str:
+    """Says which kinds of layers a graph's time goes into, by ONNX Runtime's own profile."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(str(graph), options)
+        facts = open_graph(graph).facts
+        shape = (1, facts.size_px, facts.size_px, 3)
+        inputs = {each.name: np.zeros(shape, np.uint8) for each in session.get_inputs()}
+        for _ in range(repeats):
+            session.run(None, inputs)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    micros: Counter[str] = Counter()
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            micros[event["args"]["op_name"]] += event["dur"]
+    whole = micros.total()
+    return ", ".join(f"{kind} {spent / whole:.0%}" for kind, spent in micros.most_common(4))
+
+
+def _count_forward_gflop(checkpoint: Checkpoint) -> float:
+    """Counts the arithmetic of one answer."""
+    size = checkpoint.preprocessing.size_px
+    pictures = {m: torch.zeros(1, 3, size, size) for m in checkpoint.blueprint.modalities}
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        checkpoint.model(pictures)
+    return counter.get_total_flops() / 1e9
 
 
 def _infer_folder(setting: Setting, precision: str) -> Measured:

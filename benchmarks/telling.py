@@ -2,6 +2,7 @@
 
 import csv
 import json
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,13 +111,14 @@ def _list_facts(works: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     lines: list[list[str]] = []
     for work, facts in works.items():
         said: list[str] = []
-        if "share_of_bf16_peak" in facts:
-            share, ours = facts["share_of_bf16_peak"], facts["our_rounds"]
-            floor = share * sorted(ours)[len(ours) // 2]
-            said.append(
-                f"floor {floor:.3g} s (its arithmetic at the bf16 peak), gap {1 / share:.2g} times"
-            )
-            said.append(f"{share:.0%} of the bf16 peak")
+        for kind in ("fp32", "bf16"):
+            if share := facts.get(f"share_of_{kind}_peak"):
+                floor = share * statistics.median(facts["our_rounds"])
+                said.append(
+                    f"floor {floor:.3g} {UNITS[work]} (its arithmetic at the {kind} peak), gap "
+                    f"{1 / share:.2g} times"
+                )
+                said.append(f"{share:.0%} of the {kind} peak")
         if "ratio_without_grid" in facts:
             said.append(f"ratio {_round(facts['ratio_without_grid'])} without the plain grid")
         for name, value in facts.get("ours", {}).items():
