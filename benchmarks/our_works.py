@@ -4,7 +4,6 @@ Each function does one round in a process of its own. It gives `value`, in the u
 and whatever else is worth keeping.
 """
 
-import json
 import statistics
 import tempfile
 import time
@@ -161,53 +160,59 @@ def late_grid(setting: Setting) -> Measured:
 def _infer_triple(setting: Setting, precision: str) -> Measured:
     """Three files to probabilities by early fusion as one graph, one triple at a time."""
     made = _export(setting, precision)
-    samples = (list(made.samples["test"]) * setting.repeats)[: setting.repeats]
-    runner = open_graph(made.path, threads=torch.get_num_threads(), spins=False)
     reduced = precision == "int8"
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-
-        def ask(sample: Sample) -> None:
-            predict_one(runner, sample.images, pool=pool, reduced=reduced)
+    threads = torch.get_num_threads()
+    samples = (list(made.samples["test"]) * setting.repeats)[: setting.repeats]
+    runner = open_graph(made.path, engine="openvino", threads=threads)
+    other = open_graph(made.path, engine="onnxruntime", threads=threads)
+    needed, size = runner.facts.modalities, runner.facts.size_px
+    with ThreadPoolExecutor(threads) as pool:
 
         def read(sample: Sample) -> None:
             list(pool.map(lambda m: read_square(sample.images[m], size, reduced=reduced), needed))
 
-        needed, size = runner.facts.modalities, runner.facts.size_px
-        ask(samples[0])
-        whole_s = statistics.median(time_once(lambda s=s: ask(s)) for s in samples)
-        reading_s = statistics.median(time_once(lambda s=s: read(s)) for s in samples)
+        def ask(sample: Sample, runner: GraphRunner = runner) -> None:
+            predict_one(runner, sample.images, pool=pool, reduced=reduced)
+
+        def ask_other(sample: Sample) -> None:
+            ask(sample, other)
+
+        whole_s, reading_s, other_s = (_time_each(do, samples) for do in (ask, read, ask_other))
     return {
         "value": whole_s * 1000,
         "reading_ms": reading_s * 1000,
+        "with_onnxruntime_ms": other_s * 1000,
         "gflop_per_s": _count_forward_gflop(made.checkpoint) / whole_s,
-        "network_by_kind_of_layer": _profile(made.path, setting.repeats),
+        "network_by_kind_of_layer": _profile(made.path, size, setting.repeats),
         **_compare(runner, made, reduced=reduced),
     }
 
 
-def _profile(graph: Path, repeats: int) -> str:
-    """Says which kinds of layers a graph's time goes into, by ONNX Runtime's own profile."""
-    import onnxruntime
+def _time_each(do: Callable[[Sample], object], samples: Sequence[Sample]) -> float:
+    """Gives the median of the seconds that samples take, after a first one that doesn't count."""
+    do(samples[0])
+    return statistics.median(time_once(lambda s=s: do(s)) for s in samples)
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    options.enable_profiling = True
-    with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(str(graph), options)
-        facts = open_graph(graph).facts
-        shape = (1, facts.size_px, facts.size_px, 3)
-        inputs = {each.name: np.zeros(shape, np.uint8) for each in session.get_inputs()}
-        for _ in range(repeats):
-            session.run(None, inputs)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    micros: Counter[str] = Counter()
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            micros[event["args"]["op_name"]] += event["dur"]
-    whole = micros.total()
-    return ", ".join(f"{kind} {spent / whole:.0%}" for kind, spent in micros.most_common(4))
+
+def _profile(path: Path, size: int, repeats: int) -> str:
+    """Says which kinds of layers a graph's time goes into, by OpenVINO's own profile."""
+    import openvino
+
+    core = openvino.Core()
+    graph = core.read_model(path)
+    names = [each.get_any_name() for each in graph.inputs]
+    graph.reshape({name: [1, size, size, 3] for name in names})
+    options = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    request = core.compile_model(
+        graph, "CPU", {**options, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    ).create_infer_request()
+    spent: Counter[str] = Counter()
+    for _ in range(repeats):
+        request.infer({name: np.zeros((1, size, size, 3), np.uint8) for name in names})
+        for layer in request.profiling_info:
+            spent[layer.node_type] += layer.real_time.total_seconds()
+    whole = spent.total()
+    return ", ".join(f"{kind} {seconds / whole:.0%}" for kind, seconds in spent.most_common(4))
 
 
 def _count_forward_gflop(checkpoint: Checkpoint) -> float:
@@ -224,7 +229,7 @@ def _infer_folder(setting: Setting, precision: str) -> Measured:
     made = _export(setting, precision)
     every = [sample for part in made.samples.values() for sample in part]
     samples = every[: setting.folder_samples]
-    runner = open_graph(made.path, threads=1)
+    runner = open_graph(made.path, engine="openvino", threads=1)
     predict_one(runner, samples[0].images)
 
     def work(some: Sequence[Sample]) -> int:
@@ -238,6 +243,7 @@ def _infer_folder(setting: Setting, precision: str) -> Measured:
     work(list(samples) * 3)
     return {
         "value": seconds,
+        "gflop_per_s": _count_forward_gflop(made.checkpoint) * len(samples) / seconds,
         "peak_mb_more_with_three_times_as_many": find_peak_mb() - before,
         **_compare(runner, made, reduced=precision == "int8"),
     }

@@ -62,7 +62,7 @@ def test_every_work_runs_at_toy_size_and_writes_its_numbers(tmp_path: Path, load
     triple = conditions["works"]["infer_triple_fp32"]
     assert triple["share_of_fp32_peak"] > 0
     assert "Conv" in triple["ours"]["network_by_kind_of_layer"]
-    assert triple["ours"]["reading_ms"] > 0
+    assert min(triple["ours"][name] for name in ("reading_ms", "with_onnxruntime_ms")) > 0
     compared = conditions["works"]["comparison"]
     assert sorted(compared["plain"]["correct"]) == sorted(compared["ours"]["correct"])
     assert len(compared["ours"]["correct"]) == 12

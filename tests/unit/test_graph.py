@@ -2,9 +2,12 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -18,8 +21,11 @@ from ferfusion.data.opening import open_dataset
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.errors import CheckpointError, ConfigError
 from ferfusion.imaging.files import read_image
+from ferfusion.inference import graph_runner
+from ferfusion.inference.engines import Engine
 from ferfusion.inference.graph import export_graph, list_needed
-from ferfusion.inference.graph_runner import METADATA_KEY, GraphFacts, GraphRunner, open_graph
+from ferfusion.inference.graph_facts import METADATA_KEY, GraphFacts
+from ferfusion.inference.graph_runner import GraphRunner, open_graph
 from ferfusion.inference.parity import compare_probs, measure_parity
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.models.blueprint import Blueprint, assemble
@@ -128,12 +134,13 @@ def ask(runner: GraphRunner, pictures: dict[Modality, np.ndarray]) -> np.ndarray
     return runner.predict(pictures)
 
 
+@pytest.mark.parametrize("engine", get_args(Engine))
 @pytest.mark.parametrize("kind", BLUEPRINTS)
 def test_graph_says_what_the_model_says(
-    kind: str, exported: Callable[[str], Exported], samples: tuple[Sample, ...]
+    kind: str, engine: Engine, exported: Callable[[str], Exported], samples: tuple[Sample, ...]
 ) -> None:
     made = exported(kind)
-    runner = open_graph(made.path, threads=1)
+    runner = open_graph(made.path, engine=engine, threads=1)
     for in_graph_resize in (False, True):
         parity = measure_parity(
             runner, made.checkpoint, samples[:12], in_graph_resize=in_graph_resize
@@ -221,11 +228,12 @@ def test_int8_nearly_agrees(
     )
     assert facts == replace(made.facts, precision="int8")
     assert path.stat().st_size < 0.35 * made.path.stat().st_size
-    runner = open_graph(path, threads=1)
-    parity = measure_parity(runner, made.checkpoint, samples[:12])
-    print(parity)
-    assert parity.label_agreement >= 0.75
-    assert TOLERANCE < parity.max_probability_difference < 0.3
+    for engine in get_args(Engine):
+        runner = open_graph(path, engine=engine, threads=1)
+        parity = measure_parity(runner, made.checkpoint, samples[:12])
+        print(engine, parity)
+        assert parity.label_agreement >= 0.75
+        assert TOLERANCE < parity.max_probability_difference < 0.3
     # Signed values between layers are the slow path of ONNX Runtime.
     graph = onnx.load(path).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -257,22 +265,65 @@ def test_what_is_given_wrongly_is_said(exported: Callable[[str], Exported]) -> N
         runner.predict({V: grey, IR: np.zeros((2, 8, 8, 3), np.uint8)})
 
 
-def test_other_files_are_refused(exported: Callable[[str], Exported], tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", get_args(Engine))
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_may_ask_at_once(
+    engine: Engine, threads: int, exported: Callable[[str], Exported], samples: tuple[Sample, ...]
+) -> None:
+    runner = open_graph(exported("early").path, engine=engine, threads=threads)
+    pictures = stack(samples[:8], runner.facts.modalities)
+    alone = [ask(runner, {m: p[k : k + 1] for m, p in pictures.items()}) for k in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(
+            pool.map(lambda k: ask(runner, {m: p[k : k + 1] for m, p in pictures.items()}),
+                     [*range(8)] * 3)
+        )  # fmt: skip
+    for place, probs in enumerate(together):
+        np.testing.assert_allclose(probs, alone[place % 8], atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", get_args(Engine))
+def test_other_files_are_refused(
+    engine: Engine, exported: Callable[[str], Exported], tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match="There is no graph"):
-        open_graph(tmp_path / "none.onnx")
+        open_graph(tmp_path / "none.onnx", engine=engine)
     with pytest.raises(CheckpointError, match="damaged or no ONNX graph"):
-        open_graph(exported("single").path.read_bytes()[:500])
+        open_graph(exported("single").path.read_bytes()[:500], engine=engine)
     graph = onnx.load(exported("single").path)
     facts = json.loads(graph.metadata_props[0].value)
     onnx.helper.set_model_props(graph, {METADATA_KEY: json.dumps({**facts, "format": 9})})
     with pytest.raises(CheckpointError, match="format 9"):
-        open_graph(graph.SerializeToString())
+        open_graph(graph.SerializeToString(), engine=engine)
     onnx.helper.set_model_props(graph, {METADATA_KEY: "{}"})
     with pytest.raises(CheckpointError, match="damaged"):
-        open_graph(graph.SerializeToString())
+        open_graph(graph.SerializeToString(), engine=engine)
     onnx.helper.set_model_props(graph, {})
     with pytest.raises(CheckpointError, match="not one that ferfusion exported"):
-        open_graph(graph.SerializeToString())
+        open_graph(graph.SerializeToString(), engine=engine)
+
+
+@pytest.mark.parametrize("engine", get_args(Engine))
+def test_an_engine_that_is_missing_is_named(
+    engine: Engine, exported: Callable[[str], Exported], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, engine, None)
+    with pytest.raises(ConfigError, match="pip install 'ferfusion"):
+        open_graph(exported("single").path, engine=engine)
+
+
+def test_int8_in_openvino_needs_exact_sums(
+    exported: Callable[[str], Exported],
+    samples: tuple[Sample, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "int8.onnx"
+    export_graph(exported("single").checkpoint, path, calibration=stack(samples[:8], (IR,)))
+    monkeypatch.setattr(graph_runner, "adds_exactly", lambda: False)
+    with pytest.raises(ConfigError, match="no VNNI"):
+        open_graph(path, engine="openvino")
+    open_graph(exported("single").path, engine="openvino")
 
 
 def test_compared_tables() -> None:

@@ -17,8 +17,9 @@ from onnx import parser
 
 from ferfusion.errors import ConfigError, DataError, ImageError
 from ferfusion.evaluation.predictions import read_predictions
+from ferfusion.inference.graph_facts import METADATA_KEY, GraphFacts
 from ferfusion.inference.graph_front import add_fronts
-from ferfusion.inference.graph_runner import METADATA_KEY, GraphFacts, GraphRunner, open_graph
+from ferfusion.inference.graph_runner import GraphRunner, open_graph
 from ferfusion.inference.prediction import (
     Answer,
     predict_one,

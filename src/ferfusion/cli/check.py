@@ -29,6 +29,7 @@ REQUIRED = {
 OPTIONAL = {
     "captum": ("captum", "heat maps: pip install 'ferfusion[explain]'"),
     "onnxruntime": ("onnxruntime", "graphs: pip install 'ferfusion[export]'"),
+    "openvino": ("openvino", "graphs, faster on many CPUs: pip install 'ferfusion[openvino]'"),
     "ray": ("ray", "--ray: pip install 'ferfusion[ray]'"),
 }
 """Packages of the extras: what to import, and what for."""

@@ -18,13 +18,8 @@ from torch import Tensor, nn
 
 from ferfusion.atomic import replacing
 from ferfusion.errors import ConfigError
-from ferfusion.inference.graph_runner import (
-    METADATA_KEY,
-    OUTPUT,
-    GraphFacts,
-    check_modalities,
-    name_normalised,
-)
+from ferfusion.inference.graph_facts import METADATA_KEY, OUTPUT, GraphFacts, name_normalised
+from ferfusion.inference.graph_runner import check_modalities
 from ferfusion.inference.quantisation import Pictures, quantise
 from ferfusion.modality import Modality
 from ferfusion.models.blueprint import Blueprint

@@ -18,7 +18,8 @@ from ferfusion.atomic import replacing
 from ferfusion.data.cache import resize
 from ferfusion.errors import DataError, ImageError
 from ferfusion.imaging.files import decode_image, read_bytes
-from ferfusion.inference.graph_runner import GraphRunner, check_modalities, count_processors
+from ferfusion.inference.engines import count_processors
+from ferfusion.inference.graph_runner import GraphRunner, check_modalities
 from ferfusion.modality import Modality
 from ferfusion.sample import ImageFile, Sample
 

@@ -24,6 +24,7 @@ from ferfusion.models.checkpoint import read_tensors, write_tensors
 from ferfusion.preprocessing import Preprocessing
 from ferfusion.training.features import FeatureCache, FeatureLoader, OnFeatures, stand_still
 from ferfusion.training.loss import as_loss_takes, compute_loss
+from ferfusion.training.machine import renew_loss_scale
 from ferfusion.training.optimiser import (
     build_optimiser,
     pack_optimiser,
@@ -154,7 +155,8 @@ def fit(
         start = time.monotonic()
         train_loss = loop.train_epoch(len(loop.epochs))
         with watch.phase("evaluation"):
-            val_loss, val_correct, val_n = loop.validate(chosen)
+            # One process's answers decide for all: another GPU may round the last digit otherwise.
+            val_loss, val_correct, val_n = fabric.broadcast(loop.validate(chosen))
         epoch = Epoch(
             epoch=len(loop.epochs) + 1,
             train_loss=train_loss,
@@ -174,6 +176,7 @@ def fit(
             on_epoch(epoch)
     # With features at hand, only what is behind the trunks has learned.
     model.load_state_dict(loop.best_weights, strict=features is None)
+    model.zero_grad(set_to_none=True)
     model.eval()
     return History(tuple(loop.epochs), choose_epoch(loop.epochs), watch.seconds)
 
@@ -215,6 +218,7 @@ class _Loop:
         # Fabric compiles again, with the same options, what it wraps.
         faster = compile_model(model) if compiled else model
         self.model, self.optimiser = fabric.setup(faster, optimiser)
+        renew_loss_scale(fabric)
         self.epochs: list[Epoch] = []
         self.best_weights: dict[str, Tensor] = {}
 
@@ -293,6 +297,7 @@ class _Loop:
                 "seconds": self.watch.seconds,
                 "optimiser": scalars,
                 "plateau": None if self.plateau is None else self.plateau.state_dict(),
+                "precision": self.fabric._precision.state_dict(),
             }
             # The facts go inside the tensors' file, so that one rename saves both.
             blob = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
@@ -316,6 +321,7 @@ class _Loop:
         unpack_optimiser(self.optimiser, tensors, facts["optimiser"])
         if self.plateau is not None:
             self.plateau.load_state_dict(facts["plateau"])
+        self.fabric._precision.load_state_dict(facts.get("precision", {}))
         self.epochs = [Epoch(**values) for values in facts["epochs"]]
         if self.watch.is_on:
             self.watch.seconds |= facts["seconds"]

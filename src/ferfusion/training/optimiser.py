@@ -49,12 +49,20 @@ def pack_optimiser(optimiser: Optimizer) -> tuple[dict[str, Tensor], dict[str, A
 def unpack_optimiser(
     optimiser: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]
 ) -> None:
-    """Puts back what `pack_optimiser` took apart; tensors of other names are passed over."""
+    """Puts back what `pack_optimiser` took apart; tensors of other names are passed over.
+
+    Each tensor gets its weight's own layout in memory, which files don't keep and which the fused
+    optimisers of GPUs insist on.
+    """
     state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in scalars["state"].items()}
     for key, value in strip_prefix("optimiser/", tensors).items():
         index, name = key.split("/")
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": scalars["groups"]})
+    for parameter, values in optimiser.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter.detach()).copy_(value)
 
 
 def strip_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,82 @@
+"""What an exported graph says about itself, and what its inputs and its output are called."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ferfusion.errors import CheckpointError
+from ferfusion.modality import Modality
+
+Precision = Literal["fp32", "int8"]
+FORMAT = 1
+METADATA_KEY = "ferfusion"
+OUTPUT = "probabilities"
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """What a graph says about itself.
+
+    Attributes:
+        labels: Class names in the order of the probabilities.
+        modalities: Which pictures it takes, in the fixed order.
+        size_px: Side of the square it looks at; other pictures it squeezes.
+        precision: Of its arithmetic.
+        temperature: What logits are divided by.
+        fusion: `single`, `early` or `late`.
+        backbone: Name of the trunk.
+        versions: Of the packages that wrote it.
+    """
+
+    labels: tuple[str, ...]
+    modalities: tuple[Modality, ...]
+    size_px: int
+    precision: Precision
+    temperature: float
+    fusion: str
+    backbone: str
+    versions: Mapping[str, str]
+
+    def to_text(self) -> str:
+        """Gives a text that `from_text` reads back."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+
+    @staticmethod
+    def from_text(text: str) -> "GraphFacts":
+        """Reads what `to_text` gave.
+
+        Raises:
+            CheckpointError: It is damaged, or from another ferfusion.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            if values["format"] != FORMAT:
+                raise CheckpointError(
+                    f"The graph was written in format {values['format']}, and this ferfusion reads "
+                    f"format {FORMAT}. Install the ferfusion that wrote it."
+                )
+            return GraphFacts(
+                labels=tuple(values["labels"]),
+                modalities=tuple(Modality(m) for m in values["modalities"]),
+                size_px=int(values["size_px"]),
+                precision=values["precision"],
+                temperature=float(values["temperature"]),
+                fusion=values["fusion"],
+                backbone=values["backbone"],
+                versions=dict(values["versions"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"What the graph says about itself is damaged ({error!r}). Export it again."
+            ) from error
+
+
+def name_picture(modality: Modality) -> str:
+    """Gives the name under which a graph takes a modality's bytes."""
+    return f"{modality}_picture"
+
+
+def name_normalised(modality: Modality) -> str:
+    """Gives the name under which the network inside takes a modality's pictures."""
+    return f"{modality}_normalised"
