@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -134,6 +135,22 @@ def time_once(do: Callable[[], object]) -> float:
     start = time.perf_counter()
     do()
     return time.perf_counter() - start
+
+
+def time_warm(do: Callable[[int], object], repeats: int, warm_up_s: float) -> float:
+    """Gives the median of the seconds that something takes, once it has been done for a while.
+
+    Args:
+        do: Is given the number of the repeat.
+        repeats: How often it counts.
+        warm_up_s: For how long it is done before; once at least.
+    """
+    start = time.perf_counter()
+    for turn in count():
+        do(turn % repeats)
+        if time.perf_counter() - start >= warm_up_s:
+            break
+    return median(time_once(lambda turn=turn: do(turn)) for turn in range(repeats))
 
 
 def find_peak_mb() -> float:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import find_peak_mb, time_once
+from measuring import find_peak_mb, time_once, time_warm
 from setting import Setting
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -168,16 +168,17 @@ def _infer_triple(setting: Setting, precision: str) -> Measured:
     needed, size = runner.facts.modalities, runner.facts.size_px
     with ThreadPoolExecutor(threads) as pool:
 
-        def read(sample: Sample) -> None:
-            list(pool.map(lambda m: read_square(sample.images[m], size, reduced=reduced), needed))
+        def read(turn: int) -> None:
+            images = samples[turn].images
+            list(pool.map(lambda m: read_square(images[m], size, reduced=reduced), needed))
 
-        def ask(sample: Sample, runner: GraphRunner = runner) -> None:
-            predict_one(runner, sample.images, pool=pool, reduced=reduced)
+        def ask(turn: int, runner: GraphRunner = runner) -> None:
+            predict_one(runner, samples[turn].images, pool=pool, reduced=reduced)
 
-        def ask_other(sample: Sample) -> None:
-            ask(sample, other)
-
-        whole_s, reading_s, other_s = (_time_each(do, samples) for do in (ask, read, ask_other))
+        whole_s, reading_s, other_s = (
+            time_warm(do, setting.repeats, setting.warm_up_s)
+            for do in (ask, read, lambda turn: ask(turn, other))
+        )
     return {
         "value": whole_s * 1000,
         "reading_ms": reading_s * 1000,
@@ -186,12 +187,6 @@ def _infer_triple(setting: Setting, precision: str) -> Measured:
         "network_by_kind_of_layer": _profile(made.path, size, setting.repeats),
         **_compare(runner, made, reduced=reduced),
     }
-
-
-def _time_each(do: Callable[[Sample], object], samples: Sequence[Sample]) -> float:
-    """Gives the median of the seconds that samples take, after a first one that doesn't count."""
-    do(samples[0])
-    return statistics.median(time_once(lambda s=s: do(s)) for s in samples)
 
 
 def _profile(path: Path, size: int, repeats: int) -> str:

@@ -4,14 +4,13 @@ Each function does one round in a process of its own. It gives `value`, in the u
 and whatever else is worth keeping.
 """
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import plain_script as plain
 import torch
-from measuring import time_once
+from measuring import time_once, time_warm
 from setting import Setting
 
 Measured = dict[str, Any]
@@ -77,9 +76,12 @@ def infer_triple(setting: Setting) -> Measured:
     study = _study(setting, 1)
     model = study.build(ALL).eval()
     samples = (study.parts["test"] * setting.repeats)[: setting.repeats]
-    plain.classify(model, samples[0], setting.size_px)
-    times = [time_once(lambda s=s: plain.classify(model, s, setting.size_px)) for s in samples]
-    return {"value": statistics.median(times) * 1000}
+    seconds = time_warm(
+        lambda turn: plain.classify(model, samples[turn], setting.size_px),
+        setting.repeats,
+        setting.warm_up_s,
+    )
+    return {"value": seconds * 1000}
 
 
 def infer_folder(setting: Setting) -> Measured:

@@ -44,6 +44,8 @@ class Setting:
         grid_samples: Whose mixtures the late-fusion grid scores.
         forward_samples: On how many the plain side of the grid is timed, before it is scaled up.
         repeats: How often short things are done within a round; their median counts.
+        warm_up_s: For how long one triple is asked about before it counts, on both sides: a new
+            process's threads may share one core until the system has spread them.
         folder_samples: Triples that inference reads from a folder.
         scratch: A folder for what parts write.
     """
@@ -61,6 +63,7 @@ class Setting:
     grid_samples: int
     forward_samples: int
     repeats: int
+    warm_up_s: float
     folder_samples: int
     scratch: Path
 
