@@ -224,7 +224,8 @@ def _infer_folder(setting: Setting, precision: str) -> Measured:
     made = _export(setting, precision)
     every = [sample for part in made.samples.values() for sample in part]
     samples = every[: setting.folder_samples]
-    runner = open_graph(made.path, engine="openvino", threads=1)
+    # OpenVINO's own threads would stand in the way of those that read.
+    runner = open_graph(made.path, engine="onnxruntime", threads=1)
     predict_one(runner, samples[0].images)
 
     def work(some: Sequence[Sample]) -> int:
