@@ -17,8 +17,8 @@ from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import draw_paper_split, draw_subject_split, write_split
 from ferfusion.data.synthetic import draw_sample
-from ferfusion.imaging.face_identity import draw_identity
-from ferfusion.imaging.face_light import LIGHTS
+from ferfusion.imaging.drawn.identity import draw_identity
+from ferfusion.imaging.drawn.light import LIGHTS
 from ferfusion.modality import MODALITIES
 from ferfusion.models.backbones import find_backbone
 

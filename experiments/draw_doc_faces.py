@@ -13,7 +13,7 @@ from PIL import Image
 from ferfusion.data.synthetic import draw_sample
 from ferfusion.expression import VIRI
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
-from ferfusion.imaging.face_identity import draw_identity
+from ferfusion.imaging.drawn.identity import draw_identity
 
 PEOPLE = ((4, "even"), (11, "dim"))
 """Seeds of the people shown, and the light that falls on them."""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ferfusion.data.synthetic import draw_sample
 from ferfusion.expression import VIRI
-from ferfusion.imaging.face_identity import draw_identity
+from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.inference.cam_sheet import draw_activation_sheet
 from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import load_checkpoint

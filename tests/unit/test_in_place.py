@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ferfusion.data.synthetic import draw_sample
-from ferfusion.imaging.face_identity import draw_identity
+from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.imaging.in_place import compare_in_place
 from ferfusion.imaging.similarity import describe
 

@@ -7,7 +7,7 @@ import pytest
 from ferfusion.data import augmentation
 from ferfusion.data.synthetic import draw_sample
 from ferfusion.imaging.candidates import HASH_NEAR, find_candidates, hash_picture
-from ferfusion.imaging.face_identity import draw_identity
+from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.imaging.shared_edges import find_partners
 from ferfusion.imaging.similarity import compare, describe, match, mirror
 from ferfusion.modality import Modality

@@ -11,7 +11,7 @@ import pytest
 from ferfusion.data.synthetic import draw_sample, write_synthetic_dataset
 from ferfusion.errors import ConfigError, ResultsError
 from ferfusion.expression import VIRI
-from ferfusion.imaging.face_identity import draw_identity
+from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.imaging.palette import colourise
 
 SMALL = {"subjects": 3, "per_expression": 2, "size_px": 48, "seed": 5}

@@ -15,14 +15,14 @@ from jaxtyping import Float, UInt8
 
 from ferfusion.errors import ConfigError, ResultsError, unknown_name
 from ferfusion.expression import VIRI
-from ferfusion.imaging.face_canvas import Pose
-from ferfusion.imaging.face_drawing import paint_face
-from ferfusion.imaging.face_geometry import shape_face
-from ferfusion.imaging.face_hair import shape_hair
-from ferfusion.imaging.face_identity import Identity, draw_identity
-from ferfusion.imaging.face_light import LIGHTS, light_picture
-from ferfusion.imaging.face_muscles import draw_muscles
-from ferfusion.imaging.face_temperature import paint_temperature
+from ferfusion.imaging.drawn.canvas import Pose
+from ferfusion.imaging.drawn.drawing import paint_face
+from ferfusion.imaging.drawn.geometry import shape_face
+from ferfusion.imaging.drawn.hair import shape_hair
+from ferfusion.imaging.drawn.identity import Identity, draw_identity
+from ferfusion.imaging.drawn.light import LIGHTS, light_picture
+from ferfusion.imaging.drawn.muscles import draw_muscles
+from ferfusion.imaging.drawn.temperature import paint_temperature
 from ferfusion.imaging.msx import blend_msx
 from ferfusion.imaging.palette import colourise
 

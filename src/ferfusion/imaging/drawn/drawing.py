@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from ferfusion.imaging.face_canvas import (
+from ferfusion.imaging.drawn.canvas import (
     Canvas,
     Colour,
     Points,
@@ -15,7 +15,7 @@ from ferfusion.imaging.face_canvas import (
     moved,
     smooth,
 )
-from ferfusion.imaging.face_features import (
+from ferfusion.imaging.drawn.features import (
     WARM_WHITE,
     Tones,
     mixed,
@@ -29,9 +29,9 @@ from ferfusion.imaging.face_features import (
     shaded,
     skin_tones,
 )
-from ferfusion.imaging.face_geometry import Face
-from ferfusion.imaging.face_hair import Hair
-from ferfusion.imaging.face_identity import Identity
+from ferfusion.imaging.drawn.geometry import Face
+from ferfusion.imaging.drawn.hair import Hair
+from ferfusion.imaging.drawn.identity import Identity
 
 _WALLS = ((196, 206, 212), (214, 204, 190), (168, 186, 190), (206, 190, 196), (150, 160, 176),
           (190, 200, 176), (226, 222, 214), (120, 132, 146))  # fmt: skip

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferfusion.imaging.face_canvas import Outline, Points, both_sides, smooth
-from ferfusion.imaging.face_identity import Identity
-from ferfusion.imaging.face_muscles import Muscles
+from ferfusion.imaging.drawn.canvas import Outline, Points, both_sides, smooth
+from ferfusion.imaging.drawn.identity import Identity
+from ferfusion.imaging.drawn.muscles import Muscles
 
 _T = -np.cos(np.linspace(0.0, math.pi, 33))  # from corner to corner, denser at the corners
 _ARC = np.sqrt(np.clip(1.0 - _T**2, 0.0, 1.0))

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from ferfusion.imaging.face_canvas import Canvas, Pose, both_sides, ellipse, smooth
-from ferfusion.imaging.face_drawing import clothes_outline, neck_outline, scalp_outline
-from ferfusion.imaging.face_features import beard_outline, lens_outline
-from ferfusion.imaging.face_geometry import Face
-from ferfusion.imaging.face_hair import Hair
+from ferfusion.imaging.drawn.canvas import Canvas, Pose, both_sides, ellipse, smooth
+from ferfusion.imaging.drawn.drawing import clothes_outline, neck_outline, scalp_outline
+from ferfusion.imaging.drawn.features import beard_outline, lens_outline
+from ferfusion.imaging.drawn.geometry import Face
+from ferfusion.imaging.drawn.hair import Hair
 
 _FINE = 2
 

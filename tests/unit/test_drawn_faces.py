@@ -6,14 +6,14 @@ import pytest
 
 from ferfusion.errors import ConfigError
 from ferfusion.expression import VIRI
-from ferfusion.imaging.face_canvas import Canvas, Pose, ellipse, ribbon, smooth
-from ferfusion.imaging.face_drawing import paint_face
-from ferfusion.imaging.face_geometry import shape_face
-from ferfusion.imaging.face_hair import shape_hair
-from ferfusion.imaging.face_identity import CLOTHES, HAIR_STYLES, draw_identity
-from ferfusion.imaging.face_light import light_picture
-from ferfusion.imaging.face_muscles import Muscles, draw_muscles
-from ferfusion.imaging.face_temperature import paint_temperature
+from ferfusion.imaging.drawn.canvas import Canvas, Pose, ellipse, ribbon, smooth
+from ferfusion.imaging.drawn.drawing import paint_face
+from ferfusion.imaging.drawn.geometry import shape_face
+from ferfusion.imaging.drawn.hair import shape_hair
+from ferfusion.imaging.drawn.identity import CLOTHES, HAIR_STYLES, draw_identity
+from ferfusion.imaging.drawn.light import light_picture
+from ferfusion.imaging.drawn.muscles import Muscles, draw_muscles
+from ferfusion.imaging.drawn.temperature import paint_temperature
 
 UPRIGHT = Pose(scale=0.26, tilt_deg=0.0, x=0.5, y=0.5)
 PLAIN = replace(

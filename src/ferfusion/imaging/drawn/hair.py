@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferfusion.imaging.face_canvas import Points, both_sides, ellipse, mirror, smooth
-from ferfusion.imaging.face_identity import Identity
+from ferfusion.imaging.drawn.canvas import Points, both_sides, ellipse, mirror, smooth
+from ferfusion.imaging.drawn.identity import Identity
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferfusion.imaging.face_canvas import (
+from ferfusion.imaging.drawn.canvas import (
     Canvas,
     Colour,
     Outline,
@@ -15,7 +15,7 @@ from ferfusion.imaging.face_canvas import (
     ribbon,
     smooth,
 )
-from ferfusion.imaging.face_geometry import Eye, Face, turned
+from ferfusion.imaging.drawn.geometry import Eye, Face, turned
 
 WARM_WHITE = (255.0, 246.0, 234.0)
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ferfusion.imaging.face_canvas import Canvas, Pose
+from ferfusion.imaging.drawn.canvas import Canvas, Pose
 
 LIGHTS = ("even", "dim", "side")
 

@@ -1,0 +1,1 @@
+"""Laying an infrared picture over a visible one, and saying how well that went."""

@@ -1,0 +1,129 @@
+"""How an infrared picture lies on a visible one: turned, scaled, shifted."""
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Num
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How the infrared picture was moved against the visible one.
+
+    The infrared picture is first thought of as wide as the visible one, centre on centre. Then a
+    point of the scene that the visible picture shows at `p` is shown by the infrared one at
+
+        centre + turn(angle) * scale * stretch * (p - centre) + (dx, dy)
+
+    Undoing that lays the infrared picture on the visible one. A similarity has no stretch.
+
+    Attributes:
+        scale: Above 1 where things are larger in the infrared picture.
+        dx_px: To the right, in pixels of the visible picture.
+        dy_px: Downward.
+        angle_deg: Clockwise, as the pictures are looked at.
+        aspect: Of an affine motion: horizontal scale over vertical, 1 in a similarity.
+        skew: Of an affine motion: how far a step down also goes to the right, 0 in a similarity.
+    """
+
+    scale: float = 1.0
+    dx_px: float = 0.0
+    dy_px: float = 0.0
+    angle_deg: float = 0.0
+    aspect: float = 1.0
+    skew: float = 0.0
+
+    def matrix(self, width: int, height: int) -> Float[np.ndarray, "2 3"]:
+        """Gives the motion of points (x, y) in a visible picture of this size."""
+        angle, root = math.radians(self.angle_deg), math.sqrt(self.aspect)
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        linear = turn @ (self.scale * np.array([[root, self.skew], [0.0, 1.0 / root]]))
+        centre = np.array([(width - 1) / 2, (height - 1) / 2])
+        shift = centre - linear @ centre + (self.dx_px, self.dy_px)
+        return np.column_stack((linear, shift))
+
+    @staticmethod
+    def from_matrix(matrix: Float[np.ndarray, "2 3"], width: int, height: int) -> "Motion":
+        """Reads the motion back from the matrix of one that doesn't mirror."""
+        linear = np.asarray(matrix)[:, :2]
+        centre = np.array([(width - 1) / 2, (height - 1) / 2])
+        dx, dy = linear @ centre + matrix[:, 2] - centre
+        scale = math.sqrt(np.linalg.det(linear))
+        across = math.hypot(linear[0, 0], linear[1, 0])
+        angle = math.atan2(linear[1, 0], linear[0, 0])
+        return Motion(
+            scale=scale,
+            dx_px=float(dx),
+            dy_px=float(dy),
+            angle_deg=math.degrees(angle),
+            aspect=(across / scale) ** 2,
+            skew=float(linear[0, 1] * math.cos(angle) + linear[1, 1] * math.sin(angle)) / scale,
+        )
+
+    def scaled(self, factor: float) -> "Motion":
+        """Gives the same motion for pictures that are `factor` times as large."""
+        return replace(self, dx_px=self.dx_px * factor, dy_px=self.dy_px * factor)
+
+    def distance_px(self, other: "Motion", width: int, height: int) -> float:
+        """Gives how far apart two motions carry points, on average over the middle of a picture.
+
+        The middle is the central two thirds of width and height, where a face is.
+        """
+        xs = np.linspace(width / 6, width * 5 / 6, 9)
+        ys = np.linspace(height / 6, height * 5 / 6, 9)
+        points = np.stack((*np.meshgrid(xs, ys), np.ones((9, 9))), axis=-1)
+        apart = points @ (self.matrix(width, height) - other.matrix(width, height)).T
+        return float(np.hypot(apart[..., 0], apart[..., 1]).mean())
+
+
+def lay_on(
+    infrared: Num[np.ndarray, "height width *channels"],
+    motion: Motion,
+    width: int,
+    height: int,
+    *,
+    outside: float | tuple[float, float, float] = 0,
+) -> Num[np.ndarray, "_ _ *channels"]:
+    """Undoes the motion: gives the infrared picture as it lies on the visible one.
+
+    Args:
+        infrared: Of any size: colours, or temperatures as float32.
+        motion: As `register` found it, in pixels of the visible picture.
+        width: Of the visible picture; the answer has its size.
+        height: Likewise.
+        outside: What stands where the infrared picture doesn't reach. NaN is right for
+            temperatures.
+    """
+    columns, rows = infrared.shape[1], infrared.shape[0]
+    moved = np.vstack((motion.matrix(width, height), (0, 0, 1)))
+    if columns > 1.5 * width:
+        # Linear sampling of a much larger picture would skip pixels.
+        rows = max(1, round(rows * width / columns))
+        columns = width
+        infrared = cv2.resize(infrared, (columns, rows), interpolation=cv2.INTER_AREA)
+    factor = columns / width
+    # Centre on centre, in coordinates where a pixel's middle is a whole number.
+    onto = np.array(
+        [
+            [factor, 0, (columns - 1) / 2 - factor * (width - 1) / 2],
+            [0, factor, (rows - 1) / 2 - factor * (height - 1) / 2],
+            [0, 0, 1],
+        ]
+    )
+    a, b, c = (onto @ moved)[0]
+    d, e, f = (onto @ moved)[1]
+    laid = cv2.warpAffine(
+        infrared,
+        (onto @ moved)[:2],
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    # Not OpenCV's constant border: it mixes into the last pixel that is still inside.
+    x, y = np.arange(width), np.arange(height)[:, np.newaxis]
+    is_outside = np.abs(a * x + b * y + c - (columns - 1) / 2) > columns / 2
+    is_outside |= np.abs(d * x + e * y + f - (rows - 1) / 2) > rows / 2
+    laid[is_outside] = outside
+    return laid
