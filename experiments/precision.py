@@ -24,12 +24,13 @@ from ferfusion.cli.progress import StudyProgress
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.evaluation.predictions import Predictions
+from ferfusion.evaluation.statistics import bootstrap_by_subject
 from ferfusion.inference.graph import export_graph
 from ferfusion.inference.graph_runner import open_graph
 from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import load_checkpoint
 from ferfusion.reporting.comparisons import compare_pair
-from ferfusion.reporting.tables import format_p, format_points
+from ferfusion.reporting.tables import RESAMPLING_SEED, format_p, format_points
 from ferfusion.study.manifest import find_commit
 from ferfusion.study.plan import Row
 from ferfusion.study.run import run_row
@@ -52,6 +53,8 @@ class Effect:
     other_correct: int
     same_label: int
     points: float
+    low: float
+    high: float
     p: float
     largest_difference: float
 
@@ -131,9 +134,11 @@ def compare(
         raise RuntimeError("nothing to compare")
     same = sum(int((other[s].predicted == fp32[s].predicted).sum()) for s in fp32)
     far = max(float(np.abs(other[s].probs - fp32[s].probs).max()) for s in fp32)
+    gained = paired.first.astype(float) - paired.second
+    span = bootstrap_by_subject(gained, paired.groups, RESAMPLING_SEED)
     return Effect(
         model, what, len(paired.first), int(paired.second.sum()), int(paired.first.sum()), same,
-        100 * paired.test.difference, paired.test.p_value, far,
+        100 * paired.test.difference, 100 * span.low, 100 * span.high, paired.test.p_value, far,
     )  # fmt: skip
 
 
@@ -142,18 +147,18 @@ def write_effects(effects: list[Effect], out: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ("model", "what", "n", "fp32_correct", "other_correct", "same_label", "points", "p",
-         "largest_difference")
+        ("model", "what", "n", "fp32_correct", "other_correct", "same_label", "points", "low",
+         "high", "p", "largest_difference")
     )  # fmt: skip
     lines = []
     for e in effects:
         writer.writerow(
             (e.model, e.what, e.n, e.fp32_correct, e.other_correct, e.same_label,
-             f"{e.points:.2f}", f"{e.p:.4f}", f"{e.largest_difference:.4f}")
+             f"{e.points:.2f}", f"{e.low:.2f}", f"{e.high:.2f}", f"{e.p:.4f}", f"{e.largest_difference:.4f}")
         )  # fmt: skip
         lines.append(
             f"| {e.model} | {e.what} | {e.fp32_correct} | {e.other_correct} | {e.n} | "
-            f"{e.same_label} | {format_points(e.points / 100)} | {format_p(e.p)} | "
+            f"{e.same_label} | {format_points(e.points / 100)} | {e.low:+.1f} to {e.high:+.1f} | {format_p(e.p)} | "
             f"{e.largest_difference:.3f} |"
         )
     write_text(out / "effects.csv", text.getvalue())
@@ -161,10 +166,10 @@ def write_effects(effects: list[Effect], out: Path) -> None:
         "# What bf16 and int8 change",
         f"Drawn faces, ResNet-18, 64 px, 6 epochs, {len(SEEDS)} splits by subject, a seed each; "
         f"right answers on test over all splits. Commit {find_commit()}. Made by "
-        "`experiments/precision.py`. p: whole people permuted, not adjusted. Training in bf16 "
+        "`experiments/precision.py`. 95 %: whole people drawn anew. p: whole people permuted, not adjusted. Training in bf16 "
         "gives another model, as another seed would; int8 is the same model, computed otherwise.",
-        "| model | what | fp32 right | with it | answers | same label | points | p | largest "
-        "difference of a probability |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n"
+        "| model | what | fp32 right | with it | answers | same label | points | 95 % | p | largest "
+        "difference of a probability |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         + "\n".join(lines),
     ]
     write_text(out / "README.md", "\n\n".join(parts) + "\n")
