@@ -154,11 +154,13 @@ def write_effects(effects: list[Effect], out: Path) -> None:
     for e in effects:
         writer.writerow(
             (e.model, e.what, e.n, e.fp32_correct, e.other_correct, e.same_label,
-             f"{e.points:.2f}", f"{e.low:.2f}", f"{e.high:.2f}", f"{e.p:.4f}", f"{e.largest_difference:.4f}")
+             f"{e.points:.2f}", f"{e.low:.2f}", f"{e.high:.2f}", f"{e.p:.4f}",
+             f"{e.largest_difference:.4f}")
         )  # fmt: skip
         lines.append(
             f"| {e.model} | {e.what} | {e.fp32_correct} | {e.other_correct} | {e.n} | "
-            f"{e.same_label} | {format_points(e.points / 100)} | {e.low:+.1f} to {e.high:+.1f} | {format_p(e.p)} | "
+            f"{e.same_label} | {format_points(e.points / 100)} | {e.low:+.1f} to {e.high:+.1f} | "
+            f"{format_p(e.p)} | "
             f"{e.largest_difference:.3f} |"
         )
     write_text(out / "effects.csv", text.getvalue())
@@ -166,10 +168,10 @@ def write_effects(effects: list[Effect], out: Path) -> None:
         "# What bf16 and int8 change",
         f"Drawn faces, ResNet-18, 64 px, 6 epochs, {len(SEEDS)} splits by subject, a seed each; "
         f"right answers on test over all splits. Commit {find_commit()}. Made by "
-        "`experiments/precision.py`. 95 %: whole people drawn anew. p: whole people permuted, not adjusted. Training in bf16 "
-        "gives another model, as another seed would; int8 is the same model, computed otherwise.",
-        "| model | what | fp32 right | with it | answers | same label | points | 95 % | p | largest "
-        "difference of a probability |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        "`experiments/precision.py`. 95 %: whole people drawn anew. p: whole people permuted, not "
+        "adjusted. Training in bf16 gives another model, as another seed would; int8 is the same model, computed otherwise.",
+        "| model | what | fp32 right | with it | answers | same label | points | 95 % | p | "
+        "largest difference of a probability |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         + "\n".join(lines),
     ]
     write_text(out / "README.md", "\n\n".join(parts) + "\n")
