@@ -169,7 +169,8 @@ def write_effects(effects: list[Effect], out: Path) -> None:
         f"Drawn faces, ResNet-18, 64 px, 6 epochs, {len(SEEDS)} splits by subject, a seed each; "
         f"right answers on test over all splits. Commit {find_commit()}. Made by "
         "`experiments/precision.py`. 95 %: whole people drawn anew. p: whole people permuted, not "
-        "adjusted. Training in bf16 gives another model, as another seed would; int8 is the same model, computed otherwise.",
+        "adjusted. Training in bf16 gives another model, as another seed would; int8 is the same "
+        "model, computed otherwise.",
         "| model | what | fp32 right | with it | answers | same label | points | 95 % | p | "
         "largest difference of a probability |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         + "\n".join(lines),
