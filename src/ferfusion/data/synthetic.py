@@ -29,7 +29,7 @@ from ferfusion.imaging.palette import colourise
 _FOLDERS = {"angry": "Angry", "happy": "Happy", "neutral": "Neutral", "sad": "Sad",
             "surprised": "Surprise"}  # fmt: skip
 _PARAMETERS = "synthetic.json"
-_VERSION = 3
+_VERSION = 4
 _LIGHT_SHARES = (0.40, 0.35, 0.25)  # of LIGHTS: even, dim, side
 _SUFFIXES = ("Vis", "Ir", "MSX")
 
@@ -52,6 +52,7 @@ def draw_sample(
     intensity: float,
     seed: int,
     size_px: int = 128,
+    misalignment: float = 1.0,
 ) -> DrawnSample:
     """Draws a person showing an expression.
 
@@ -63,6 +64,7 @@ def draw_sample(
         intensity: From 0 (not shown) to 1 (in full); below about 0.4 it is hard to name.
         seed: Draws pose, variant, background and noise.
         size_px: Side of the pictures.
+        misalignment: How far infrared misses visible: 1 is a pixel or so of 128, 0 not at all.
 
     Raises:
         ConfigError: The expression or the light is unknown.
@@ -82,7 +84,7 @@ def draw_sample(
     hair = shape_hair(identity, face.chin_y)
     painted = paint_face(face, hair, pose, size_px, rng)
     visible = light_picture(painted, light, pose, rng)
-    temperature_c = paint_temperature(face, hair, pose, size_px, rng)
+    temperature_c = paint_temperature(face, hair, pose, size_px, rng, misalignment)
     coldest, warmest = np.percentile(temperature_c, (5.0, 99.8))
     # The room is black and faces use most of the palette, as when the span is set for people.
     low_c = coldest + 0.14 * (warmest - coldest)

@@ -14,7 +14,12 @@ _FINE = 2
 
 
 def paint_temperature(
-    face: Face, hair: Hair, pose: Pose, size_px: int, rng: np.random.Generator
+    face: Face,
+    hair: Hair,
+    pose: Pose,
+    size_px: int,
+    rng: np.random.Generator,
+    misalignment: float = 1.0,
 ) -> Float[np.ndarray, "height width"]:
     """Gives the temperature of every pixel in degrees Celsius.
 
@@ -29,6 +34,7 @@ def paint_temperature(
         size_px: Side of the map.
         rng: Draws room, mood of the blood vessels, sensor noise and the camera's small
             misalignment with the visible one.
+        misalignment: How much of that there is; 0 for a camera that sees as the visible one does.
     """
     room = float(rng.uniform(21.0, 24.0))
     skin = 33.9 + face.person.warmth_c + float(rng.normal(0.0, 0.15))
@@ -49,7 +55,7 @@ def paint_temperature(
     if face.person.glasses is not None:
         for side in (-1.0, 1.0):
             canvas.fill(lens_outline(face, side), room + 0.3 * (skin - room))
-    return _sense(canvas, size_px, rng)
+    return _sense(canvas, size_px, rng, misalignment)
 
 
 def _warm_body(canvas: Canvas, face: Face, skin: float, cloth: float) -> None:
@@ -129,15 +135,14 @@ def _warm_features(canvas: Canvas, face: Face, skin: float, breath: float) -> No
 
 
 def _sense(
-    scene: Canvas, size_px: int, rng: np.random.Generator
+    scene: Canvas, size_px: int, rng: np.random.Generator, misalignment: float
 ) -> Float[np.ndarray, "height width"]:
     """Blurs as a thermal lens does, misses the visible picture by a little, and adds noise."""
     blurred = cv2.GaussianBlur(scene.pixels, (0, 0), 0.0125 * size_px * _FINE)
     middle = size_px * _FINE / 2.0
-    move = cv2.getRotationMatrix2D(
-        (middle, middle), float(rng.normal(0.0, 0.5)), float(rng.normal(1.0, 0.005))
-    )
-    move[:, 2] += rng.normal(0.0, 0.008, 2) * size_px * _FINE
+    turn, scale = misalignment * rng.normal(0.0, 0.5), 1 + misalignment * rng.normal(0.0, 0.005)
+    move = cv2.getRotationMatrix2D((middle, middle), float(turn), float(scale))
+    move[:, 2] += misalignment * rng.normal(0.0, 0.008, 2) * size_px * _FINE
     scene.pixels = cv2.warpAffine(
         blurred, move, blurred.shape[::-1], borderMode=cv2.BORDER_REPLICATE
     )
