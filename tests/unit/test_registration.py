@@ -4,7 +4,8 @@ import pytest
 
 from ferfusion.data.synthetic import DrawnSample, draw_sample
 from ferfusion.imaging.drawn.identity import draw_identity
-from ferfusion.imaging.registration.edges import find_edges, move_edges, read_brightness
+from ferfusion.imaging.brightness import read_brightness
+from ferfusion.imaging.registration.edges import find_edges, move_edges
 from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.quality import rate_quality
 from ferfusion.imaging.registration.register import register

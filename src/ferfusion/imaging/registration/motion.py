@@ -3,9 +3,10 @@
 import math
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Num
+
+from ferfusion.imaging.warping import warp
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,8 @@ def lay_on(
             temperatures.
     """
     columns, rows = infrared.shape[1], infrared.shape[0]
-    moved = np.vstack((motion.matrix(width, height), (0, 0, 1)))
-    if columns > 1.5 * width:
-        # Linear sampling of a much larger picture would skip pixels.
-        rows = max(1, round(rows * width / columns))
-        columns = width
-        infrared = cv2.resize(infrared, (columns, rows), interpolation=cv2.INTER_AREA)
     factor = columns / width
-    # Centre on centre, in coordinates where a pixel's middle is a whole number.
+    # Centre on centre.
     onto = np.array(
         [
             [factor, 0, (columns - 1) / 2 - factor * (width - 1) / 2],
@@ -112,18 +107,5 @@ def lay_on(
             [0, 0, 1],
         ]
     )
-    a, b, c = (onto @ moved)[0]
-    d, e, f = (onto @ moved)[1]
-    laid = cv2.warpAffine(
-        infrared,
-        (onto @ moved)[:2],
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    # Not OpenCV's constant border: it mixes into the last pixel that is still inside.
-    x, y = np.arange(width), np.arange(height)[:, np.newaxis]
-    is_outside = np.abs(a * x + b * y + c - (columns - 1) / 2) > columns / 2
-    is_outside |= np.abs(d * x + e * y + f - (rows - 1) / 2) > rows / 2
-    laid[is_outside] = outside
-    return laid
+    seen_at = onto @ np.vstack((motion.matrix(width, height), (0, 0, 1)))
+    return warp(infrared, np.linalg.inv(seen_at)[:2], width, height, outside=outside)

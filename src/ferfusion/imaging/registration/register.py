@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from jaxtyping import Num, UInt8
 
-from ferfusion.imaging.registration.edges import find_edges, read_brightness
+from ferfusion.imaging.brightness import read_brightness
+from ferfusion.imaging.registration.edges import find_edges
 from ferfusion.imaging.registration.motion import Motion
 from ferfusion.imaging.registration.quality import PASSING_QUALITY, rate_quality
 from ferfusion.imaging.registration.refine import MotionKind, Refined, refine_motion

@@ -1,0 +1,1 @@
+"""Faces in pictures: found, judged, and cut out alike in every modality."""
