@@ -20,7 +20,7 @@ def find_warm_face(
 ) -> Face | None:
     """Gives the head of the largest warm body, or None where nothing has the shape of one.
 
-    For infrared pictures in which the detector finds nothing. The box is right to a tenth or so; the
+    For infrared pictures in which the detector finds nothing. The box is about right; the
     points are only where they usually are, so the face counts as upright. Its score is how well
     an oval covers it.
 
@@ -57,16 +57,21 @@ def _find_largest(warm: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "_
     best = int(areas.argmax())
     if not _LEAST_AREA <= areas[best] <= _MOST_AREA:
         return None
-    return labels == best + 1
+    body = (labels == best + 1).astype(np.uint8)
+    outlines, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    # Cold glasses are holes in a face: fill them.
+    return cv2.drawContours(body, outlines, -1, 1, cv2.FILLED) > 0
 
 
 def _measure_head(body: Bool[np.ndarray, "height width"]) -> tuple[float, float, float, float]:
     """Gives left, top, width and height of what lies above the neck, if there is one."""
     rows = np.flatnonzero(body.any(axis=1))
     top, bottom = int(rows[0]), int(rows[-1]) + 1
-    widths = cv2.GaussianBlur(
-        body[top:bottom].sum(axis=1).astype(np.float32)[:, np.newaxis], (0, 0), 2.0
-    ).ravel()
+    # From the first to the last warm pixel of a row: cold glasses don't make a head narrower.
+    first = body[top:bottom].argmax(axis=1)
+    last = body.shape[1] - body[top:bottom, ::-1].argmax(axis=1)
+    extents = (last - first).astype(np.float32)[:, np.newaxis]
+    widths = cv2.GaussianBlur(extents, (0, 0), 2.0).ravel()
     end = bottom - top
     for row in range(len(widths)):
         widest = float(widths[: row + 1].max())

@@ -1,0 +1,282 @@
+"""A whole folder prepared: streamed, in several processes, resumed, and moved into place whole."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from ferfusion.atomic import replacing, write_text
+from ferfusion.errors import DataError, ImageError, ResultsError
+from ferfusion.imaging.faces.detector import FaceDetector
+from ferfusion.imaging.files import read_bytes
+from ferfusion.locks import hold
+from ferfusion.modality import MODALITIES, Modality
+from ferfusion.preparation.recipe import Preparation, Record, read_records, write_records
+from ferfusion.preparation.sample import Prepared, hash_files, prepare_sample
+from ferfusion.sample import Sample
+
+RECORDS = "prepared.csv"
+SETTINGS = "prepared.json"
+UNLABELLED = "unlabelled"
+
+_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far it is: told after each sample.
+
+    Attributes:
+        done: Samples that are finished, those of earlier runs included.
+        total: All of them.
+        record: What became of the last one.
+    """
+
+    done: int
+    total: int
+    record: Record
+
+
+def prepare_folder(
+    samples: Sequence[Sample],
+    preparation: Preparation,
+    weights: Path | None,
+    out: Path,
+    *,
+    workers: int,
+    overwrites: bool = False,
+    advance: Callable[[Progress], None] = lambda _: None,
+) -> list[Record]:
+    """Prepares every sample and writes a data set, whole or not at all.
+
+    Everything is written into a hidden folder beside `out`, which takes its name at the end. What
+    a run that was stopped had finished stays there for the next one; what an earlier run put into
+    `out` is taken over if its files are still the same. Memory holds a few samples at a time.
+
+    Args:
+        samples: As a reader gave them.
+        preparation: What is done to each.
+        weights: Of the face detector; None where no faces are looked for.
+        out: The folder of the data set.
+        workers: Processes.
+        overwrites: Whether a data set prepared in another way may be replaced.
+        advance: Told after each sample.
+
+    Raises:
+        ResultsError: `out` holds something else, or was prepared in another way.
+        DataError: No sample could be used.
+    """
+    settings = json.dumps(preparation.to_json(), indent=2)
+    with hold(out):
+        known = _check_folder(out, settings, overwrites)
+        part = out.with_name(f".{out.name}.preparing")
+        if part.exists() and _read_text(part / SETTINGS) != settings:
+            shutil.rmtree(part)
+        part.mkdir(parents=True, exist_ok=True)
+        write_text(part / SETTINGS, settings)
+        records = {r.sample_id: r for r in _read_if_there(part / RECORDS)}
+        journal = part / RECORDS
+        if not journal.exists():
+            write_text(journal, write_records(()))
+        todo: list[Sample] = []
+        for sample in samples:
+            old = records.get(sample.id) or known.get(sample.id)
+            if old is None or old.source != _hash_sample(sample):
+                todo.append(sample)
+            elif sample.id not in records:
+                _take_over(old, out, part)
+                records[sample.id] = old
+                _append(journal, old)
+        done = len(samples) - len(todo)
+        for prepared in _prepare_all(todo, preparation, weights, workers):
+            record = prepared.record
+            if record.kept:
+                _write_pictures(prepared, part)
+            records[record.sample_id] = record
+            _append(journal, record)
+            done += 1
+            advance(Progress(done, len(samples), record))
+        finished = [records[sample.id] for sample in samples]
+        _drop_others(part, finished)
+        write_text(journal, write_records(finished))
+        write_text(part / "subjects.csv", _list_subjects(finished))
+        _swap(part, out)
+    return finished
+
+
+def picture_path(record: Record, modality: Modality) -> Path:
+    """Gives where a picture lies inside the folder: `visible/happy/001.png`."""
+    expression = record.expression or UNLABELLED
+    key = record.sample_id.removeprefix(f"{record.expression}/")
+    return Path(str(modality), expression, f"{key}.png")
+
+
+def _prepare_all(
+    samples: Sequence[Sample], preparation: Preparation, weights: Path | None, workers: int
+) -> Iterator[Prepared]:
+    """Gives each sample as it is finished, in order; a few are under way at a time."""
+    if workers <= 1 or len(samples) <= 1:
+        _start_worker(weights)
+        for sample in samples:
+            yield _prepare(sample, preparation)
+        return
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(weights,)
+    ) as pool:
+        under_way: list[Future[Prepared]] = []
+        queue = iter(samples)
+        try:
+            for sample in queue:
+                under_way.append(pool.submit(_prepare, sample, preparation))
+                if len(under_way) >= workers * _AHEAD:
+                    yield under_way.pop(0).result()
+            while under_way:
+                yield under_way.pop(0).result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+_detectors: list[FaceDetector | None] = []
+"""Of this process: a worker reads the weights once."""
+
+
+def _start_worker(weights: Path | None) -> None:
+    cv2.setNumThreads(1)
+    _detectors[:] = [FaceDetector(weights) if weights is not None else None]
+
+
+def _prepare(sample: Sample, preparation: Preparation) -> Prepared:
+    try:
+        return prepare_sample(sample, preparation, _detectors[0])
+    except ImageError as error:
+        record = Record(
+            sample.id, sample.expression, sample.subject or "", kept=False, reason=str(error),
+            source=_hash_sample(sample),
+        )  # fmt: skip
+        return Prepared(record, {})
+
+
+def _hash_sample(sample: Sample) -> str:
+    """Gives the hash of the files of a sample; empty where one can't be read."""
+    try:
+        return hash_files(
+            {m: read_bytes(sample.images[m]) for m in MODALITIES if m in sample.images}
+        )
+    except ImageError:
+        return ""
+
+
+def _check_folder(out: Path, settings: str, overwrites: bool) -> dict[str, Record]:
+    """Gives what an earlier run made of each sample, if it may be taken over."""
+    if not out.exists():
+        return {}
+    if not (out / SETTINGS).is_file():
+        if out.is_dir() and not any(out.iterdir()):
+            return {}
+        raise ResultsError(
+            f"{out} is there already and was not made by 'ferfusion prepare': give --out another "
+            "name, or move it away."
+        )
+    before = _read_text(out / SETTINGS)
+    if before != settings:
+        if overwrites:
+            return {}
+        raise ResultsError(
+            f"{out} was prepared in another way ({_tell_difference(before, settings)}): give --out "
+            "another name, or --overwrite to prepare it anew."
+        )
+    return {record.sample_id: record for record in read_records(out / RECORDS)}
+
+
+def _tell_difference(before: str, now: str) -> str:
+    try:
+        old, new = json.loads(before), json.loads(now)
+        changed = [f"{k} {old.get(k)}, now {v}" for k, v in new.items() if old.get(k) != v]
+    except (ValueError, AttributeError):
+        changed = []
+    return "; ".join(changed) or f"its {SETTINGS} can't be read"
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _read_if_there(path: Path) -> list[Record]:
+    """Reads the journal of a run that was stopped; a torn one counts as none."""
+    try:
+        return read_records(path) if path.is_file() else []
+    except DataError:
+        return []
+
+
+def _append(journal: Path, record: Record) -> None:
+    line = write_records((record,)).split("\n", 1)[1]
+    with journal.open("a", encoding="utf-8", newline="") as stream:
+        stream.write(line)
+
+
+def _write_pictures(prepared: Prepared, folder: Path) -> None:
+    for modality, picture in prepared.pictures.items():
+        path = folder / picture_path(prepared.record, modality)
+        with replacing(path) as part:
+            part.write_bytes(_encode(picture))
+
+
+def _encode(picture: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    fine, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not fine:
+        raise DataError("A picture can't be written as PNG.")
+    return data.tobytes()
+
+
+def _take_over(record: Record, out: Path, part: Path) -> None:
+    """Links what an earlier run wrote, or copies it where links can't be."""
+    for name in record.modalities.split():
+        path = picture_path(record, Modality(name))
+        goal = part / path
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        goal.unlink(missing_ok=True)
+        try:
+            goal.hardlink_to(out / path)
+        except OSError:
+            shutil.copy2(out / path, goal)
+
+
+def _drop_others(part: Path, records: Sequence[Record]) -> None:
+    """Removes pictures of samples that are gone, or aren't kept any more."""
+    wanted = {
+        part / picture_path(record, Modality(name))
+        for record in records
+        if record.kept
+        for name in record.modalities.split()
+    }
+    for modality in MODALITIES:
+        for path in (part / str(modality)).rglob("*.png"):
+            if path not in wanted:
+                path.unlink()
+
+
+def _list_subjects(records: Sequence[Record]) -> str:
+    lines = ["sample_id,subject"]
+    lines += [f"{r.sample_id},{r.subject}" for r in records if r.kept and r.subject]
+    return "\n".join(lines) + "\n"
+
+
+def _swap(part: Path, out: Path) -> None:
+    """Gives the finished folder its name; the one before it disappears only then."""
+    before = out.with_name(f".{out.name}.before")
+    if before.exists():
+        shutil.rmtree(before)
+    if out.exists():
+        out.rename(before)
+    part.rename(out)
+    if before.exists():
+        shutil.rmtree(before)
