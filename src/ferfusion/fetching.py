@@ -172,7 +172,8 @@ def _receive(url: str, part: Path, size_limit: int, timeout_s: float, listener: 
         _check_size(url, part, total or 0, size_limit)
         with part.open("ab") as stream:
             while total is None or have < total:
-                data = answer.read(_CHUNK_BYTES if total is None else total - have)
+                missing = _CHUNK_BYTES if total is None else total - have
+                data = answer.read(min(_CHUNK_BYTES, missing))
                 if not data:
                     break
                 have += len(data)

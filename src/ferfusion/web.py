@@ -46,7 +46,7 @@ def check_address(url: str) -> None:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna")
         is_web = parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(url))
-        is_allowed = bool(host) and is_web and (parts.port or 1) > 0
+        is_allowed = bool(host) and is_web and parts.port != 0
     except ValueError:
         is_allowed = False
     if not is_allowed or not re.fullmatch(r"[\x21-\x7e]+", url):
