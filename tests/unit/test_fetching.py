@@ -237,26 +237,41 @@ def test_without_a_version_it_starts_anew(
     assert "Range" not in server.asked[1]
 
 
+OTHER_PART = "the server sends another part of the file than it was asked for"
+
+
 @pytest.mark.parametrize(
-    "second",
+    ("second", "said"),
     [
-        pytest.param(give(knows_range=False), id="ignores the range"),
-        pytest.param(give(shift=-1), id="another range"),
-        pytest.param(give(shift=7), id="a later range"),
-        pytest.param(refuse(206), id="no range said"),
-        pytest.param(refuse(416), id="range refused"),
-        pytest.param(refuse(206, Content_Range="bytes x-y/z"), id="range is nonsense"),
+        pytest.param(give(knows_range=False), [], id="ignores the range"),
+        pytest.param(give(shift=-1), [OTHER_PART], id="an earlier range"),
+        pytest.param(give(shift=7), [OTHER_PART], id="a later range"),
+        pytest.param(refuse(206), [OTHER_PART], id="no range said"),
+        pytest.param(refuse(206, Content_Range="bytes x-y/z"), [OTHER_PART], id="nonsense"),
         pytest.param(
-            refuse(206, Content_Range="bytes 30000-99999/100000", ETag='"2"'), id="another version"
+            refuse(416), ["the file on the server is shorter than before"], id="range refused"
+        ),
+        pytest.param(
+            refuse(206, Content_Range="bytes 30000-99999/100000", ETag='"2"'),
+            ["the file on the server has changed"],
+            id="another version",
         ),
     ],
 )
 def test_a_bad_rest_is_never_appended(
-    second: Callable[[Handler], None], server: Server, tmp_path: Path
+    second: Callable[[Handler], None], said: list[str], server: Server, tmp_path: Path
 ) -> None:
+    told: list[str] = []
     server.answers = [give(stop=30_000), second, give()]
-    get(server, tmp_path)
+    get(server, tmp_path, listener=Listener(on_pause=lambda why, pause_s: told.append(why)))
     assert_whole(tmp_path)
+    assert told == ["the connection broke off", *said]
+
+
+def test_who_always_breaks_off_at_one_place_is_given_up(server: Server, tmp_path: Path) -> None:
+    broken = give(stop=90_000, knows_range=False)
+    server.answers = [*[broken] * 12, refuse(404)]
+    assert "the connection broke off (tried 4 times)" in fail(server, tmp_path)
 
 
 def test_a_file_that_changes_meanwhile_is_fetched_anew(server: Server, tmp_path: Path) -> None:
@@ -333,7 +348,7 @@ def test_kill_9_in_the_middle(server: Server, tmp_path: Path) -> None:
     assert get(server, tmp_path)
     assert_whole(tmp_path)
     assert server.asked[1].get("Range") == f"bytes={kept}-"
-    assert kept == 40_000
+    assert 0 < kept <= 40_000
 
 
 def test_two_at_once_ask_once(server: Server, tmp_path: Path) -> None:
@@ -507,7 +522,7 @@ def test_silence(server: Server, tmp_path: Path) -> None:
     get(server, tmp_path, timeout_s=0.2, listener=listener)
     may_end.set()
     assert_whole(tmp_path)
-    assert told == ["the server was silent for 0.2 s"]
+    assert told[0] == "the server was silent for 0.2 s"
     assert server.asked[1]["Range"] == "bytes=1000-"
 
 

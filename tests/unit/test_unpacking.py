@@ -285,6 +285,15 @@ def test_wrong_content_leaves_nothing(tmp_path: Path) -> None:
     assert "damaged" in fail(archive)
 
 
+def test_less_than_was_promised(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", "a.jpg")
+    data = bytearray(archive.read_bytes())
+    at = data.index(b"PK\1\2") + 24
+    data[at : at + 4] = struct.pack("<L", len(FACE) + 5)
+    archive.write_bytes(data)
+    assert "'a.jpg' is cut short" in fail(archive)
+
+
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_zip(tmp_path / "a.zip", "x/a.jpg", "x/b.jpg")
     open_path = Path.open
