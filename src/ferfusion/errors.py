@@ -4,7 +4,9 @@
     ├── ConfigError              an option, a name or a config file that makes no sense
     ├── DataError                a folder, table or archive that can't be understood
     │   ├── ImageError           one file that is not a usable image
+    │   ├── ArchiveError         a zip archive that is damaged, or that it isn't safe to unpack
     │   └── BrokenFilesError     all the unusable image files of a data set, at once
+    ├── DownloadError            a file that can't be had, or isn't what was published
     ├── SplitError               a split that can't be drawn, read or used
     ├── CheckpointError          a checkpoint that is damaged, missing or doesn't fit
     ├── WeightsError             pretrained weights that can't be had or don't fit
@@ -35,6 +37,10 @@ class ImageError(DataError):
     """One file is not a usable image. The message names the file and what to do."""
 
 
+class ArchiveError(DataError):
+    """A zip archive is damaged, or it isn't safe to unpack it."""
+
+
 class BrokenFilesError(DataError):
     """Some image files of a data set can't be used; all of them are listed at once."""
 
@@ -47,6 +53,10 @@ class BrokenFilesError(DataError):
             else f"{count} image files can't be used. Mend or remove them, then run again:"
         )
         super().__init__("\n  ".join((opening, *self.sentences)))
+
+
+class DownloadError(FerfusionError):
+    """A file can't be downloaded, or what comes isn't what was published."""
 
 
 class SplitError(FerfusionError):

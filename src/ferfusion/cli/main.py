@@ -57,6 +57,42 @@ def demo(out: Path) -> None:
     run_demo(out)
 
 
+@app.command(short_help="Fetch a public data set, or say who holds it.")
+@click.argument("name", required=False)
+@click.option(
+    "--out", type=FOLDER, metavar="DIR", help="Folder for it; default: the data set's name, here."
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="WORDS",
+    help="Only these archives, as in: --only happy --only sad-vis. May be given several times.",
+)
+@click.option("--packed", is_flag=True, help="Leave the archives packed; they can be read so, too.")
+@click.option("--overwrite", is_flag=True, help="Replace other files that have an archive's name.")
+@click.option("--base-url", metavar="URL", help="A mirror, with the same file names below URL.")
+def download(
+    name: str | None,
+    out: Path | None,
+    only: tuple[str, ...],
+    packed: bool,
+    overwrite: bool,
+    base_url: str | None,
+) -> None:
+    """Fetch the public data set NAME from its authors, check and unpack it, say what is in it.
+
+    Without NAME: which data sets are public, and who holds the others. Run again to go on after a
+    stop: only what is missing is fetched. Archives that were downloaded by hand are used if they
+    lie in DIR/archives.
+    """
+    from ferfusion.cli.download import list_data, run_download
+
+    if name is None:
+        list_data()
+        return
+    run_download(name, out, only=only, is_packed=packed, overwrite=overwrite, base_url=base_url)
+
+
 @app.command(short_help="Say what is understood of DATA and what is wrong.")
 @click.argument("data", type=FOLDER)
 @click.option(

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ferfusion.data.dataset import Leftover
 from ferfusion.errors import DataError
-from ferfusion.imaging.files import recognise_impostor
+from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})

@@ -7,6 +7,7 @@ from ferfusion.data.folder import LAYOUTS, read_folder
 from ferfusion.data.nvie import is_nvie, read_nvie
 from ferfusion.data.subjects import name_subjects
 from ferfusion.data.table import read_table
+from ferfusion.data.tufts import is_tufts, read_tufts
 from ferfusion.data.viri import is_viri, read_viri
 from ferfusion.errors import DataError
 
@@ -16,8 +17,9 @@ def open_dataset(path: Path, *, subject_pattern: str | None = None) -> Dataset:
 
     A `.csv` is read as a table. A folder that holds anything named `VIRI-<Class>-<Modality>` is
     read as VIRI. A folder that holds anything named `NVIE-<class>-<Modality>` or an
-    `intensities.csv`, and a `.csv` with columns of intensities, is read as NVIE. Any other folder
-    is a tree whose names say what the pictures show.
+    `intensities.csv`, and a `.csv` with columns of intensities, is read as NVIE. A folder that
+    holds anything named `TD_<RGB|IR>_E_Set<n>` is read as the Tufts Face Database. Any other
+    folder is a tree whose names say what the pictures show.
 
     Args:
         path: A folder or a CSV table.
@@ -36,7 +38,8 @@ def open_dataset(path: Path, *, subject_pattern: str | None = None) -> Dataset:
     if not is_there:
         raise DataError(f"There is nothing at {path.absolute()}. Check the spelling of the path.")
     if path.is_dir():
-        read = read_viri if is_viri(path) else read_nvie if is_nvie(path) else read_folder
+        readers = ((is_viri, read_viri), (is_nvie, read_nvie), (is_tufts, read_tufts))
+        read = next((read for fits, read in readers if fits(path)), read_folder)
         dataset = read(path)
     elif path.suffix.lower() == ".csv":
         dataset = read_nvie(path) if is_nvie(path) else read_table(path)

@@ -21,6 +21,7 @@ from jaxtyping import Num, UInt8
 from PIL import ExifTags, Image
 
 from ferfusion.errors import ImageError
+from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
 
 MAX_MEBIBYTES = 64
@@ -110,23 +111,6 @@ def read_image_size(file: ImageFile) -> tuple[int, int]:
         return width, height
     is_sideways = _read_turn(picture) in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
     return (height, width) if is_sideways else (width, height)
-
-
-def recognise_impostor(head: bytes) -> str | None:
-    """Names the usual things that come instead of the file one wanted, and the way out.
-
-    Args:
-        head: The first bytes of the file; 256 are enough.
-
-    Returns:
-        The rest of a sentence that starts with the file's path, or None if it is none of them.
-    """
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the file itself: run 'git lfs pull' in its repository."
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "is a web page, most likely from a failed download: download it again."
-    return None
 
 
 def read_bytes(file: ImageFile) -> bytes:
