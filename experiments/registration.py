@@ -235,8 +235,8 @@ def tell_case(words: str, pairs: Sequence[Pair]) -> str:
     """Gives one line of the table."""
     passed = [p for p in pairs if p.quality >= PASSING_QUALITY]
     right, good = sum(p.is_right for p in pairs), sum(p.is_right for p in passed)
-    off = [p.error_px for p in pairs]
-    median, far = (f"{v:.2f}" if np.isfinite(v) else "" for v in np.percentile(off, (50, 90)))
+    off = [p.error_px for p in pairs if np.isfinite(p.error_px)]
+    median, far = (f"{v:.2f}" for v in np.percentile(off, (50, 90))) if off else ("", "")
     false = tell_share(len(passed) - good, len(pairs) - right)
     return (
         f"| {words} | {len(pairs)} | {median} | {far} | {tell_share(right, len(pairs))} | "

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from ferfusion.data.synthetic import DrawnSample, draw_sample
-from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.imaging.brightness import read_brightness
+from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.imaging.registration.edges import find_edges, move_edges
 from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.quality import rate_quality

@@ -120,6 +120,159 @@ def inspect(settings: Settings, data: Path, out: Path | None, repair: Path | Non
     run_inspect(data, out or Path("ferfusion-inspect"), settings, repair)
 
 
+@app.command(short_help="Make a clean data set of a folder: faces, alignment, MSX.")
+@click.argument("data", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the data set.")
+@click.option(
+    "--size",
+    type=click.IntRange(16, 2048),
+    default=224,
+    show_default=True,
+    metavar="N",
+    help="Side of the pictures in pixels.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 2),
+    default=0.25,
+    show_default=True,
+    metavar="X",
+    help="Around the face, in parts of its longer side.",
+)
+@click.option("--whole", is_flag=True, help="Keep whole pictures; look for no face.")
+@click.option("--straighten/--no-straighten", default=True, help="Make the eyes level.")
+@click.option(
+    "--least-face",
+    type=click.IntRange(8),
+    default=48,
+    show_default=True,
+    metavar="N",
+    help="Narrower faces are kept out, in pixels.",
+)
+@click.option(
+    "--align/--no-align", default=True, help="Lay infrared and MSX on the visible picture."
+)
+@click.option(
+    "--least-quality",
+    type=click.FloatRange(0, 1),
+    default=0.8,
+    show_default=True,
+    metavar="X",
+    help="Of that; samples below it are kept out.",
+)
+@click.option("--msx/--no-msx", default=True, help="Make MSX-style pictures where there are none.")
+@click.option("--subject-pattern", metavar="REGEX", help="Finds who it is in each path.")
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Processes; default: one a core."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a data set prepared in another way.")
+def prepare(
+    data: Path,
+    out: Path,
+    size: int,
+    margin: float,
+    whole: bool,
+    straighten: bool,
+    least_face: int,
+    align: bool,
+    least_quality: float,
+    msx: bool,
+    subject_pattern: str | None,
+    workers: int | None,
+    overwrite: bool,
+) -> None:
+    """Make a data set that `study` takes of the pictures in DATA.
+
+    Each sample is read, infrared and MSX are laid on the visible picture, the face is found, all
+    are cut alike, and a missing MSX picture is made. What can't be used with certainty is kept
+    out and listed with its reason. Run again to do only what is new.
+    """
+    from ferfusion.cli.prepare import run_prepare
+    from ferfusion.preparation.recipe import Preparation
+
+    preparation = Preparation(
+        size_px=size,
+        finds_faces=not whole,
+        margin=margin,
+        straightens=straighten,
+        least_face_px=least_face,
+        aligns=align,
+        least_quality=least_quality,
+        makes_msx=msx,
+    )
+    run_prepare(
+        data,
+        out,
+        preparation,
+        subject_pattern=subject_pattern,
+        workers=workers,
+        overwrites=overwrite,
+    )
+
+
+@app.command(short_help="Lay infrared pictures on visible ones.")
+@click.argument("visible", type=FOLDER)
+@click.argument("infrared", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for what comes out.")
+@click.option(
+    "--motion",
+    type=click.Choice(["translation", "similarity", "affine"]),
+    default="similarity",
+    show_default=True,
+    help="What may differ between the cameras.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an alignment that is there already.")
+def align(visible: Path, infrared: Path, out: Path, motion: str, overwrite: bool) -> None:
+    """Lay INFRARED on VISIBLE: two pictures, or two folders with pictures of the same names.
+
+    Writes DIR/alignment.csv with the motion of each infrared picture and how sure it is, the
+    pictures as they lie on the visible ones, and a sheet to look at. The exit code is 0 if all
+    pairs pass, else 1.
+    """
+    from ferfusion.cli.align import run_align
+
+    if not run_align(visible, infrared, out, kind=motion, overwrites=overwrite):  # pyright: ignore[reportArgumentType]
+        sys.exit(1)
+
+
+@app.command(short_help="Make an MSX-style picture of a visible and an infrared one.")
+@click.argument("visible", type=FOLDER)
+@click.argument("infrared", type=FOLDER)
+@click.option("--out", type=FOLDER, default=Path("msx.png"), show_default=True, metavar="FILE")
+@click.option(
+    "--gain",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="X",
+    help="How strong the outlines are; 0 gives the infrared picture.",
+)
+@click.option(
+    "--detail",
+    type=float,
+    metavar="PX",
+    help="How fine they are, in pixels; default: an 80th of the width.",
+)
+@click.option("--align/--no-align", default=True, help="Lay infrared on visible first.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.")
+def msx(
+    visible: Path,
+    infrared: Path,
+    out: Path,
+    gain: float,
+    detail: float | None,
+    align: bool,
+    overwrite: bool,
+) -> None:
+    """Make an MSX-style picture: the outlines of VISIBLE over the colours of INFRARED.
+
+    MSX is a trademark of Teledyne FLIR; this is not their method.
+    """
+    from ferfusion.cli.align import run_msx
+
+    run_msx(visible, infrared, out, gain=gain, detail=detail, aligns=align, overwrites=overwrite)
+
+
 @app.command(short_help="Train one model on DATA and test it.")
 @click.argument("data", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, metavar="RUN", help="Folder of the run.")

@@ -24,6 +24,7 @@ from ferfusion.sample import Sample
 
 RECORDS = "prepared.csv"
 SETTINGS = "prepared.json"
+PAGE = "prepared.html"
 UNLABELLED = "unlabelled"
 
 _AHEAD = 4
@@ -44,6 +45,14 @@ class Progress:
     record: Record
 
 
+@dataclass(frozen=True)
+class Finished:
+    """All samples are done; `folder` is about to get its name."""
+
+    records: Sequence[Record]
+    folder: Path
+
+
 def prepare_folder(
     samples: Sequence[Sample],
     preparation: Preparation,
@@ -53,6 +62,7 @@ def prepare_folder(
     workers: int,
     overwrites: bool = False,
     advance: Callable[[Progress], None] = lambda _: None,
+    finish: Callable[[Finished], None] = lambda _: None,
 ) -> list[Record]:
     """Prepares every sample and writes a data set, whole or not at all.
 
@@ -68,10 +78,10 @@ def prepare_folder(
         workers: Processes.
         overwrites: Whether a data set prepared in another way may be replaced.
         advance: Told after each sample.
+        finish: Told before the folder gets its name: what it writes there appears with the rest.
 
     Raises:
         ResultsError: `out` holds something else, or was prepared in another way.
-        DataError: No sample could be used.
     """
     settings = json.dumps(preparation.to_json(), indent=2)
     with hold(out):
@@ -107,6 +117,7 @@ def prepare_folder(
         _drop_others(part, finished)
         write_text(journal, write_records(finished))
         write_text(part / "subjects.csv", _list_subjects(finished))
+        finish(Finished(finished, part))
         _swap(part, out)
     return finished
 

@@ -3,22 +3,12 @@
 It shows the user's own pictures, so it stays on the user's machine; reports and results never do.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import jinja2
-import numpy as np
-from jaxtyping import UInt8
-
 from ferfusion.atomic import write_text
-
-Picture = UInt8[np.ndarray, "_ _ 3"]  # of any size: pictures of a pair need not be alike in it
-
-_SIDE_PX = 128
-_QUALITY = 80
+from ferfusion.reporting.embedding import Picture, open_templates
 
 
 @dataclass(frozen=True)
@@ -64,24 +54,4 @@ class AuditPage:
 
 def write_audit_page(page: AuditPage, path: Path) -> None:
     """Writes the page: no script, nothing fetched, every picture small and inside."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ferfusion", "reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(embed=_embed)
-    write_text(path, environment.get_template("audit.html.j2").render(page=page))
-
-
-def _embed(picture: Picture) -> str:
-    """Gives a small JPEG as a data address."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, _SIDE_PX / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
-    _, encoded = cv2.imencode(
-        ".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    )
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    write_text(path, open_templates().get_template("audit.html.j2").render(page=page))

@@ -19,6 +19,7 @@ from ferfusion.evaluation.breakdown import (
 from ferfusion.evaluation.statistics import Interval
 from ferfusion.reporting.breakdown_figures import draw_class_recall, draw_subjects
 from ferfusion.reporting.comparisons import BACKBONE, BASELINE, QUIRK, compare_models
+from ferfusion.reporting.embedding import open_templates
 from ferfusion.reporting.figures import draw_accuracies, draw_learning_curves
 from ferfusion.reporting.files import list_files_beside
 from ferfusion.reporting.fusion_surface import draw_fusion_surface
@@ -279,13 +280,7 @@ def _draw_recall(table: Table) -> str:
 
 
 def _open_templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ferfusion", "reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates()
     environment.filters.update(
         percent=format_percent,
         points=format_points,

@@ -1,0 +1,204 @@
+"""`ferfusion prepare`: a folder as cameras leave it -> a data set that a study takes."""
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ferfusion.data.dataset import Dataset
+from ferfusion.data.opening import open_dataset
+from ferfusion.errors import DataError, ImageError
+from ferfusion.imaging.faces.weights import fetch_weights, find_weights
+from ferfusion.imaging.files import read_image
+from ferfusion.modality import MODALITIES, Modality
+from ferfusion.preparation.folder import PAGE, Finished, picture_path, prepare_folder
+from ferfusion.preparation.folder import Progress as Step
+from ferfusion.preparation.recipe import Preparation, Record
+from ferfusion.reporting.preparation_page import PreparationPage, Shown, write_preparation_page
+from ferfusion.sample import ImageFile, Sample
+
+SHOWN = 12
+
+_WORDS = {
+    "size_px": "side of the pictures, in pixels",
+    "finds_faces": "cut to the face",
+    "margin": "margin around the face, in parts of its longer side",
+    "straightens": "eyes made level",
+    "least_face_px": "least width of a face, in pixels",
+    "aligns": "infrared and MSX laid on visible",
+    "least_quality": "least quality of that",
+    "makes_msx": "missing MSX-style pictures made",
+}
+
+
+def run_prepare(
+    data: Path,
+    out: Path,
+    preparation: Preparation,
+    *,
+    subject_pattern: str | None,
+    workers: int | None,
+    overwrites: bool,
+) -> None:
+    """Prepares all samples, says what became of them, and writes the data set with its page.
+
+    Raises:
+        DataError: Nothing of it can be used.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    dataset = open_dataset(data, subject_pattern=subject_pattern)
+    weights: Path | None = None
+    if preparation.finds_faces:
+        weights = find_weights()
+        if weights is None:
+            console.print("Fetching the weights of the face detector, once (7 MB) ...")
+            weights = fetch_weights()
+    bars = Progress(
+        TextColumn("preparing"), BarColumn(bar_width=28), MofNCompleteColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[kept]}", style="cyan"),
+        console=console, disable=not console.is_terminal,
+    )  # fmt: skip
+    kept = 0
+    with bars:
+        bar = bars.add_task("", total=len(dataset.samples), kept="")
+
+        def advance(step: Step) -> None:
+            nonlocal kept
+            kept += step.record.kept
+            bars.update(bar, completed=step.done, kept=f"{kept} kept")
+
+        def finish(finished: Finished) -> None:
+            page = _describe(dataset, finished.records, finished.folder, out, preparation)
+            write_preparation_page(page, finished.folder / PAGE)
+
+        records = prepare_folder(
+            dataset.samples, preparation, weights, out,
+            workers=workers or min(os.cpu_count() or 1, 8), overwrites=overwrites,
+            advance=advance, finish=finish,
+        )  # fmt: skip
+    console.print(f"{_tell_finding(records)} The data set is in {out}.")
+    for reason, count in _count_reasons(records):
+        console.print(f"  [yellow]kept out: {count}[/yellow]  {reason}")
+    console.print(f"Look at {out / PAGE}: it shows what was done, and your own pictures.")
+    if any(record.kept for record in records):
+        console.print(f"Next: {_next_line(out)}")
+    else:
+        raise DataError(
+            f"No sample of {data} could be used. {out / PAGE} shows why; --whole prepares "
+            "pictures without looking for faces, --no-align believes that they lie on each other."
+        )
+
+
+def _describe(
+    dataset: Dataset,
+    records: Sequence[Record],
+    folder: Path,
+    out: Path,
+    preparation: Preparation,
+) -> PreparationPage:
+    kept = [record for record in records if record.kept]
+    left_out = [record for record in records if not record.kept]
+    by_id = {sample.id: sample for sample in dataset.samples}
+    made = sum(record.made_msx for record in kept)
+    found_in = Counter(record.face_in for record in kept if record.face_in)
+    facts = [f"{dataset.reader}. {dataset.pairing}"]
+    if dataset.leftovers:
+        facts.append(
+            f"{len(dataset.leftovers)} files are in no sample; `ferfusion inspect` lists them."
+        )
+    if made:
+        facts.append(f"{made} MSX pictures are made by this software (MSX-style), not by a camera.")
+    elsewhere = {where: n for where, n in found_in.items() if where != str(Modality.VISIBLE)}
+    if elsewhere:
+        facts.append(
+            "Faces that the visible picture didn't show were found elsewhere: "
+            + ", ".join(f"{n} in {where}" for where, n in sorted(elsewhere.items()))
+            + "."
+        )
+    least_sure = sorted(kept, key=lambda r: 2.0 if r.quality is None else r.quality)
+    doubtful = sorted(left_out, key=lambda r: -(r.quality or 0.0))
+    return PreparationPage(
+        title=f"{out.name}, prepared from {dataset.root.name}",
+        finding=_tell_finding(records),
+        facts=tuple(facts),
+        columns=("class", "samples", *(str(m) for m in MODALITIES), "people"),
+        counts=_count_classes(dataset, kept),
+        reasons=tuple(_count_reasons(records)),
+        settings=tuple(
+            (_WORDS[f.name], _say(getattr(preparation, f.name))) for f in fields(preparation)
+        ),
+        kept=tuple(_show_kept(record, folder) for record in least_sure[:SHOWN]),
+        left_out=tuple(_show_left_out(r, by_id[r.sample_id]) for r in doubtful[:SHOWN]),
+        ways_on=(("compare fusions on it", _next_line(out)),) if kept else (),
+    )
+
+
+def _tell_finding(records: Sequence[Record]) -> str:
+    kept = sum(record.kept for record in records)
+    whole = sum(len(record.modalities.split()) == len(MODALITIES) for record in records)
+    return f"{kept} of {len(records)} samples are kept, {whole} of them in all three modalities."
+
+
+def _count_reasons(records: Sequence[Record]) -> list[tuple[str, int]]:
+    """Counts reasons, the commonest first; numbers and names in them don't tell them apart."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for record in records:
+        if not record.kept:
+            kind = re.sub(r"\d+|/\S+", "#", record.reason)
+            counts[kind] += 1
+            first.setdefault(kind, record.reason)
+    return [
+        (first[kind] if count == 1 else f"{first[kind]} (and the like)", count)
+        if "#" in kind
+        else (first[kind], count)
+        for kind, count in counts.most_common()
+    ]
+
+
+def _count_classes(dataset: Dataset, kept: Sequence[Record]) -> tuple[tuple[str, ...], ...]:
+    rows: list[tuple[str, ...]] = []
+    for label in (*dataset.labels, None):
+        chosen = [r for r in kept if label is None or r.expression == label]
+        seen = [sum(str(m) in r.modalities.split() for r in chosen) for m in MODALITIES]
+        people = len({r.subject for r in chosen if r.subject})
+        name = "all" if label is None else label
+        rows.append((name, str(len(chosen)), *(str(n) for n in seen), str(people or "")))
+    return tuple(rows)
+
+
+def _show_kept(record: Record, folder: Path) -> Shown:
+    pictures = {
+        name: read_image(ImageFile(folder / picture_path(record, Modality(name))))
+        for name in record.modalities.split()
+    }
+    words = [] if record.quality is None else [f"registration {record.quality:.2f}"]
+    if record.face_score is not None:
+        words.append(f"face {record.face_score:.2f} in {record.face_in}")
+    return Shown(record.sample_id, ", ".join(words), pictures)
+
+
+def _show_left_out(record: Record, sample: Sample) -> Shown:
+    pictures = {}
+    for modality, file in sample.images.items():
+        try:
+            pictures[str(modality)] = read_image(file)
+        except ImageError:
+            continue
+    return Shown(record.sample_id, record.reason, pictures)
+
+
+def _say(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _next_line(out: Path) -> str:
+    return shlex.join(("ferfusion", "study", str(out), "--out", f"{out.name}-study"))
