@@ -54,59 +54,94 @@ def refine_motion(
     wanted = visible * weight
     norm = np.sqrt((wanted * visible).sum())
     matrix = start.matrix(width, height)
-    best = (-np.inf, matrix, np.inf)
+    best = (-np.inf, matrix)
     for _ in range(_STEPS):
         moved = move_edges(infrared, matrix)
         agreement = float(
             (wanted * moved).sum() / (norm * np.sqrt((weight * moved**2).sum()) + 1e-9)
         )
-        step, error = _solve(visible, moved, weight, _FREE[kind])
         if agreement > best[0]:
-            best = (agreement, matrix, error)
+            best = (agreement, matrix)
         elif agreement < best[0] - 1e-3:
             break
+        step = _solve(visible, moved, weight, _FREE[kind]).step
         longest = np.abs(step).max()
         if longest < 0.01:
             break
-        step *= min(1.0, _LONGEST_STEP_PX / longest)
+        step = step * min(1.0, _LONGEST_STEP_PX / longest)
         matrix = (np.vstack((matrix, (0, 0, 1))) @ _as_motion(step, width, height))[:2]
         if not 0.2 < np.linalg.det(matrix[:, :2]) < 5:
             break
-    agreement, matrix, error = best
+    agreement, matrix = best
+    error = _solve(visible, move_edges(infrared, matrix), weight, _FREE[kind]).estimate_error()
     return Refined(Motion.from_matrix(matrix, width, height), agreement, error)
+
+
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """The least squares behind one step.
+
+    Attributes:
+        columns: The moved edges, and how they change with each free part of the motion.
+        target: The visible edges.
+        weight: Of each pixel.
+        normal: The products of the columns.
+        answer: How much of each column the target has.
+    """
+
+    columns: Float[np.ndarray, "parts height width 2"]
+    target: EdgeField
+    weight: Float[np.ndarray, "height width 1"]
+    normal: Float[np.ndarray, "parts parts"]
+    answer: Float[np.ndarray, " parts"]
+
+    @property
+    def gain(self) -> float:
+        """How strong visible edges are against infrared ones."""
+        return max(float(self.answer[0]), 1e-3)
+
+    @property
+    def step(self) -> Float[np.ndarray, " free"]:
+        """What brings the moved edges nearest to the visible ones, in pixels."""
+        return self.answer[1:] / self.gain
+
+    def estimate_error(self) -> float:
+        """Gives how far points may be off, on average over the middle two thirds.
+
+        The sandwich estimate of White 1980, with blocks of the picture as independent witnesses.
+        """
+        height, width = self.target.shape[:2]
+        fitted = np.tensordot(self.answer.astype(np.float32), self.columns, axes=1)
+        scores = (self.columns * (self.weight * (self.target - fitted))).sum(axis=-1)
+        rows, columns = range(0, height, _BLOCK_PX), range(0, width, _BLOCK_PX)
+        blocks = np.add.reduceat(np.add.reduceat(scores, rows, axis=1), columns, axis=2)
+        blocks = blocks.reshape(len(self.columns), -1).astype(np.float64)
+        inverse = np.linalg.inv(self.normal)
+        spread = (inverse @ (blocks @ blocks.T) @ inverse)[1:, 1:] / self.gain**2
+        # Of the middle, where x and y reach two thirds: E[x^2] = 4 / 27.
+        share = np.array([1, 1, 8 / 27, 8 / 27, 8 / 27, 8 / 27])[: len(spread)]
+        return float(np.sqrt((np.diag(spread) * share).sum()))
 
 
 def _solve(
     visible: EdgeField, moved: EdgeField, weight: Float[np.ndarray, "height width 1"], free: int
-) -> tuple[Float[np.ndarray, " free"], float]:
-    """Gives the step that brings the moved edges nearest to the visible ones, and its error.
-
-    The error is the sandwich estimate of White 1980, blocks of the picture standing for
-    independent witnesses.
-    """
+) -> _Solution:
+    """Fits the visible edges by the moved ones and their changes."""
     height, width = visible.shape[:2]
-    across = np.dstack([cv2.Sobel(moved[..., c], cv2.CV_32F, 1, 0) / 8 for c in (0, 1)])
-    down = np.dstack([cv2.Sobel(moved[..., c], cv2.CV_32F, 0, 1) / 8 for c in (0, 1)])
+    across = cv2.Sobel(moved, cv2.CV_32F, 1, 0, scale=1 / 8)
+    down = cv2.Sobel(moved, cv2.CV_32F, 0, 1, scale=1 / 8)
     x, y = _unit_grid(height, width)
-    directions = [across, down, across * x + down * y, down * x - across * y]
-    directions += [across * x - down * y, across * y + down * x]
-    columns = np.stack((moved, *directions[:free]), axis=-1) * np.sqrt(weight)[..., np.newaxis]
-    target = visible * np.sqrt(weight)
-    flat = columns.reshape(-1, free + 1)
-    normal = (flat.T @ flat).astype(np.float64) + 1e-6 * np.eye(free + 1)
-    answer = np.linalg.solve(normal, (flat.T @ target.reshape(-1)).astype(np.float64))
-    gain = max(float(answer[0]), 1e-3)
-    residual = target - columns @ answer.astype(np.float32)
-    scores = columns * residual[..., np.newaxis]
-    scores = scores.sum(axis=2)
-    edges_y, edges_x = range(0, height, _BLOCK_PX), range(0, width, _BLOCK_PX)
-    blocks = np.add.reduceat(np.add.reduceat(scores, edges_y, axis=0), edges_x, axis=1)
-    blocks = blocks.reshape(-1, free + 1).astype(np.float64)
-    inverse = np.linalg.inv(normal)
-    spread = (inverse @ (blocks.T @ blocks) @ inverse)[1:, 1:] / gain**2
-    # On average over the middle two thirds, where x and y reach two thirds: E[x^2] = 4 / 27.
-    share = np.array([1, 1, 8 / 27, 8 / 27, 8 / 27, 8 / 27])[:free]
-    return answer[1:] / gain, float(np.sqrt((np.diag(spread) * share).sum()))
+    parts = [moved, across, down]
+    if free > 2:
+        parts += [across * x + down * y, down * x - across * y]
+    if free > 4:
+        parts += [across * x - down * y, across * y + down * x]
+    columns = np.stack(parts)
+    weighed = (columns * weight).reshape(free + 1, -1)
+    normal = (weighed @ columns.reshape(free + 1, -1).T).astype(np.float64)
+    normal += 1e-6 * np.eye(free + 1)
+    answer = np.linalg.solve(normal, (weighed @ visible.reshape(-1)).astype(np.float64))
+    return _Solution(columns, visible, weight, normal, answer)
 
 
 def _unit_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

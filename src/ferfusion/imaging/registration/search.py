@@ -71,9 +71,11 @@ def search_motions(
     found.sort(key=lambda candidate: -candidate.agreement)
     kept: list[Candidate] = []
     for candidate in found:
-        apart = [candidate.motion.distance_px(k.motion, width, height) for k in kept]
-        if len(kept) < count and all(distance > 0.06 * width for distance in apart):
+        apart = (candidate.motion.distance_px(k.motion, width, height) for k in kept)
+        if all(distance > 0.06 * width for distance in apart):
             kept.append(candidate)
+        if len(kept) == count:
+            break
     return kept
 
 
