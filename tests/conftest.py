@@ -26,6 +26,8 @@ install_import_hook(
     "ferfusion", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
 
+# Fetched once for all sessions; everything else that is cached is each session's own.
+_weights = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ferfusion", "weights")
 _cache = tempfile.TemporaryDirectory(prefix="ferfusion-tests-")
 # Set here and not in a fixture, so that processes and fixtures of any scope see it.
 os.environ["XDG_CACHE_HOME"] = _cache.name
@@ -33,6 +35,9 @@ os.environ.pop("FERFUSION_CACHE", None)
 
 from ferfusion.data.cache import ImageStore  # noqa: E402
 from ferfusion.data.splits import Split  # noqa: E402
+from ferfusion.errors import WeightsError  # noqa: E402
+from ferfusion.imaging.faces.detector import FaceDetector  # noqa: E402
+from ferfusion.imaging.faces.weights import fetch_weights  # noqa: E402
 from ferfusion.modality import MODALITIES  # noqa: E402
 from ferfusion.sample import ImageFile, Sample  # noqa: E402
 
@@ -48,6 +53,21 @@ def cache_folder() -> Iterator[Path]:
     """Decoded pictures of the whole session; gone afterwards."""
     yield Path(_cache.name)
     _cache.cleanup()
+
+
+@pytest.fixture(scope="session")
+def detector_weights() -> Path:
+    """Gives the weights of the face detector, fetched if this machine has none."""
+    try:
+        return fetch_weights(_weights)
+    except WeightsError as error:
+        pytest.skip(f"needs the face detector: {error}")
+
+
+@pytest.fixture(scope="session")
+def detector(detector_weights: Path) -> FaceDetector:
+    """Finds faces."""
+    return FaceDetector(detector_weights)
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,8 @@ def prepare_folder(
                 _append(journal, old)
         done = len(samples) - len(todo)
         for prepared in _prepare_all(todo, preparation, weights, workers):
-            record = prepared.record
+            # As the journal says it, so that a resumed run tells the same.
+            record = Record.from_row(prepared.record.to_row())
             if record.kept:
                 _write_pictures(prepared, part)
             records[record.sample_id] = record

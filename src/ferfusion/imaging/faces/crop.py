@@ -49,7 +49,7 @@ class Crop:
 
     def share_outside(self, width: int, height: int) -> float:
         """Gives how much of the square lies outside a picture of this size."""
-        places = (np.arange(20) + 0.5) / 20
+        places = (np.arange(20) + 0.5) / 20 - 0.5
         grid = np.stack((*np.meshgrid(places, places), np.ones((20, 20))), axis=-1)
         x, y = np.moveaxis(grid @ cv2.invertAffineTransform(self.matrix(1)).T, -1, 0)
         inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
@@ -90,7 +90,7 @@ def frame_face(
     roll = face.roll_deg if straightens and abs(face.roll_deg) <= MOST_ROLL_DEG else 0.0
     crop = Crop(0, 0, 1, 0)
     for share in np.linspace(margin, 0.0, 6):
-        side = max(face.width, face.height) * (1 + 2 * share)
+        side = max(face.width, face.height) * (1 + 2 * float(share))
         crop = Crop(face.left + face.width / 2, face.top + face.height / 2, side, roll)
         if crop.share_outside(width, height) <= _MOST_OUTSIDE:
             break
