@@ -4,6 +4,8 @@
     ├── ConfigError              an option, a name or a config file that makes no sense
     ├── DataError                a folder, table or archive that can't be understood
     │   ├── ImageError           one file that is not a usable image
+    │   ├── ThermogramError      one camera file from which no temperatures can be had
+    │   │   └── NoScaleError     its numbers are counts, and nobody said what a count is
     │   └── BrokenFilesError     all the unusable image files of a data set, at once
     ├── SplitError               a split that can't be drawn, read or used
     ├── CheckpointError          a checkpoint that is damaged, missing or doesn't fit
@@ -33,6 +35,14 @@ class DataError(FerfusionError):
 
 class ImageError(DataError):
     """One file is not a usable image. The message names the file and what to do."""
+
+
+class ThermogramError(DataError):
+    """No temperatures can be had from one camera file. The message says why and what to do."""
+
+
+class NoScaleError(ThermogramError):
+    """A file holds counts of a sensor, and nobody said what a count is."""
 
 
 class BrokenFilesError(DataError):
