@@ -239,7 +239,9 @@ def test_what_a_file_says_about_itself_is_checked_first(
     assert "counts are missing" in fail(
         tmp_path, raw[:at] + struct.pack("<HHH", 2, 800, 600) + raw[at + 6 :]
     )
-    assert "parts of its thermal data" in fail(tmp_path, good.replace(b"FLIR\0\1\0\0", b"FLIR\0\1\0\3"))
+    assert "parts of its thermal data" in fail(
+        tmp_path, good.replace(b"FLIR\0\1\0\0", b"FLIR\0\1\0\3")
+    )
 
 
 def test_flyr_that_fails_is_one_sentence(

@@ -1,6 +1,8 @@
 """Grids of numbers: NumPy arrays, and pictures of 16 bits or floats in one channel."""
 
 import io
+import struct
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,9 +17,11 @@ MAX_VALUES = 16_000_000
 """More than any thermal sensor has; a larger grid is refused before it is read."""
 
 _ZERO_C = 273.15
-# What a reading of a header can raise that isn't well.
-_DAMAGE = (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError, EOFError)
-_BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError)
+# What zipfile raises on damaged archives.
+_BROKEN_ARCHIVE = (
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError),
+    *(ValueError, EOFError, struct.error),
+)
 
 
 @dataclass(frozen=True)
@@ -150,14 +154,16 @@ def _roughness(words: Num[np.ndarray, "rows columns"]) -> float:
 
 def _read_array(name: str, data: bytes) -> Num[np.ndarray, "rows columns"]:
     stream = io.BytesIO(data)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    # NumPy hands headers to Python's parser and tokeniser, which raise and warn of all kinds.
     try:
-        version = np.lib.format.read_magic(stream)
-        readers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        shape, is_fortran, dtype = readers[version](stream)
-    except _DAMAGE as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            shape, is_fortran, dtype = readers[np.lib.format.read_magic(stream)](stream)
+    except Exception as error:
         raise _damaged(name) from error
     if dtype.hasobject:
         raise ThermogramError(
@@ -197,7 +203,7 @@ def _unpack(name: str, data: bytes) -> bytes:
                 raise _damaged(name)
             with archive.open(members[0]) as stream:
                 return stream.read(MAX_VALUES * 8 + 4096)
-    except (*_BROKEN_ARCHIVE, *_DAMAGE) as error:
+    except _BROKEN_ARCHIVE as error:
         raise _damaged(name) from error
 
 

@@ -24,8 +24,8 @@ def holds_grid(head: bytes) -> bool:
         return False
     lines = _decode(head).splitlines()[:1000]
     delimiter = _find_delimiter(lines)
-    rows = [_read_row(line, delimiter) for line in lines]
-    return any(a and b and len(a) == len(b) for a, b in itertools.pairwise(rows))
+    widths = [_count(line, delimiter) for line in lines]
+    return any(a == b > 0 for a, b in itertools.pairwise(widths))
 
 
 def read_text_grid(
@@ -90,10 +90,12 @@ def _decode(data: bytes) -> str:
 
 def _find_delimiter(lines: list[str]) -> str | None:
     """Finds what most lines of numbers have between them."""
-    counts = {
-        d: sum(len(row) for line in lines if (row := _read_row(line, d))) for d in _DELIMITERS
-    }
-    return max(_DELIMITERS, key=lambda delimiter: counts[delimiter])
+    return max(_DELIMITERS, key=lambda delimiter: sum(_count(line, delimiter) for line in lines))
+
+
+def _count(line: str, delimiter: str | None) -> int:
+    row = _read_row(line, delimiter)
+    return 0 if row is None else len(row)
 
 
 def _read_row(line: str, delimiter: str | None) -> Float[np.ndarray, " columns"] | None:
