@@ -80,7 +80,7 @@ def test_physics_backwards_is_physics_forwards(
 ) -> None:
     values = PLAIN | changes
     counts = np.rint(see(values, TEMPERATURE_C))
-    assert 0 < counts.min()
+    assert counts.min() > 0
     assert counts.max() < 65_536
     calibration = {AT[name]: value for name, value in changes.items()}
     data = make_flir(counts.astype(np.uint16), is_png=is_png, calibration=calibration)

@@ -151,7 +151,7 @@ def test_sizes_are_checked_before_anything_is_allocated(
 def test_a_bomb_in_an_archive_is_not_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.npy", lie_about_shape("(30000, 30000)") + bytes(300_000_000))
+        archive.writestr("a.npy", lie_about_shape("(30000, 30000)") + bytes(40_000_000))
     with pytest.raises(ThermogramError, match="900 million numbers"):
         open_thermogram(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:

@@ -62,6 +62,6 @@ def test_black_hot_is_white_hot_upside_down():
 def test_every_palette_gives_neighbours_like_colours_and_all_others_different_ones(name):
     table = find_palette(name).astype(int)
     steps = np.abs(np.diff(table, axis=0)).max(axis=1)
-    assert 0 < steps.min()
+    assert steps.min() > 0
     assert steps.max() <= 10
     assert len(np.unique(table, axis=0)) == 256

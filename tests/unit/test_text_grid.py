@@ -95,10 +95,10 @@ def test_words_below_the_grid_are_passed_over() -> None:
 def test_anything_is_a_grid_or_one_sentence(data: bytes | str) -> None:
     raw = data if isinstance(data, bytes) else data.encode()
     holds_grid(raw)
+    said, size = "", 0
     try:
-        back, _ = read(raw, 1000)
+        size = read(raw, 1000)[0].size
     except ThermogramError as error:
-        assert "\n" not in str(error)
-    else:
-        assert back.ndim == 2
-        assert back.size <= 1000 + 400
+        said = str(error)
+    assert "\n" not in said
+    assert bool(said) != (0 < size <= 1400)

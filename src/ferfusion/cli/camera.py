@@ -61,21 +61,19 @@ def list_files(paths: Sequence[Path], *, but: Path | None = None) -> Iterator[tu
     Yields:
         A file, and whether it was named itself.
     """
-    seen: set[Path] = set()
+    named = {path.resolve() for path in paths if not path.is_dir()}
     left_out = but.resolve() if but else None
+    seen: set[Path] = set()
     for path in paths:
-        is_named = not path.is_dir()
-        for file in [path] if is_named else sorted(path.rglob("*")):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             whole = file.resolve()
-            if whole in seen or not (is_named or whole.is_file()):
-                continue
-            below = file.relative_to(path).parts if not is_named else ()
-            if any(part.startswith(".") for part in below):
-                continue
-            if left_out and left_out in whole.parents and not is_named:
-                continue
-            seen.add(whole)
-            yield file, is_named
+            if whole not in named:
+                is_hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+                if is_hidden or left_out in whole.parents or not whole.is_file():
+                    continue
+            if whole not in seen:
+                seen.add(whole)
+                yield file, whole in named
 
 
 def run_probe(paths: Sequence[Path], *, as_json: bool) -> None:

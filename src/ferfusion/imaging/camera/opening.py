@@ -28,6 +28,7 @@ from ferfusion.sample import ImageFile
 _GRIDS = (kinds.LEVELS, kinds.FLOAT_TIFF, kinds.NUMPY, kinds.CSV_GRID)
 # Below this, a picture was made with another palette, or with none.
 _LEAST_SHARE = 0.5
+_IMPOSSIBLE_C = 1e6
 
 
 def read_kind(path: Path) -> tuple[Kind, bytes]:
@@ -150,7 +151,9 @@ def _refuse(kind: Kind, name: str, data: bytes) -> ThermogramError:
 
 
 def _finish(read: Thermogram, name: str, overrides: CameraSettings) -> Thermogram:
-    temperature_c = np.where(np.isfinite(read.temperature_c), read.temperature_c, np.nan)
+    # Nothing is that hot: damage, which would also be too much for the arithmetic of pictures.
+    is_known = np.abs(read.temperature_c) < _IMPOSSIBLE_C
+    temperature_c = np.where(is_known, read.temperature_c, np.float32(np.nan))
     if np.isnan(temperature_c).all():
         raise ThermogramError(
             f"{name} gives no temperature at any pixel: its calibration or its numbers are "
