@@ -277,3 +277,14 @@ def test_a_broken_photo_or_screen_costs_no_temperatures(
     assert read.picture is None
     assert read.photo is not None
     assert read.camera == "FLIR Test"
+
+
+def test_metadata_without_counts_is_said_plainly(
+    make_flir: Callable[..., bytes], tmp_path: Path
+) -> None:
+    data = make_flir(np.full((6, 8), 20_000, np.uint16))
+    entry = data.index(b"FFF\0") + 64
+    assert data[entry : entry + 2] == b"\0\1"
+    message = fail(tmp_path, data[:entry] + b"\0\7" + data[entry + 2 :])
+    assert "not the sensor's counts" in message
+    assert "original on the camera's card" in message

@@ -198,7 +198,7 @@ def _print(finding: Finding, console: Console) -> None:
         if kind.way:
             lines.append(("what to do", escape(kind.way)))
     for title, text in lines:
-        console.print(f"  {title:<13}{text}")
+        console.print(f"  {title:<15}{text}")
 
 
 def _describe_temperatures(thermogram: Thermogram) -> list[tuple[str, str]]:

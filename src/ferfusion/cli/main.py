@@ -174,9 +174,16 @@ def probe(files: tuple[Path, ...], as_json: bool) -> None:
 @camera.command(short_help="Write temperatures, photos and aligned pictures.")
 @click.argument("files", type=FOLDER, nargs=-1, required=True)
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of what is written.")
-@click.option("--emissivity", type=float, metavar="X", help="Calculate with it; skin has 0.98.")
-@click.option("--distance", type=float, metavar="M", help="Calculate with it, in metres.")
-@click.option("--reflected", type=float, metavar="C", help="Reflected temperature, likewise.")
+@click.option(
+    "--emissivity",
+    type=float,
+    metavar="X",
+    help="Of what is seen, instead of what the camera was told; skin has 0.98.",
+)
+@click.option("--distance", type=float, metavar="M", help="Metres to it, likewise.")
+@click.option(
+    "--reflected", type=float, metavar="C", help="Temperature of what it mirrors, likewise."
+)
 @click.option("--atmospheric", type=float, metavar="C", help="Temperature of the air, likewise.")
 @click.option("--humidity", type=float, metavar="X", help="Of the air, 0 to 1, likewise.")
 @click.option(

@@ -148,8 +148,11 @@ def read_camera(file: ImageFile | str, data: bytes) -> str | None:
         except _DAMAGE:
             return None
     said = [exif.get(tag) for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
-    words = [word.strip("\0 ") for word in said if isinstance(word, str)]
-    return " ".join(word for word in words if word.isprintable() and word not in ("", "*")) or None
+    names = [name.strip("\0 ") for name in said if isinstance(name, str)]
+    names = [name for name in names if name.isprintable() and name not in ("", "*")]
+    if len(names) == 2 and names[1].startswith(names[0].split()[0]):
+        return names[1]  # which says who made it
+    return " ".join(names) or None
 
 
 def fingerprint_bytes(data: bytes) -> str:

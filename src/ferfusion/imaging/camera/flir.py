@@ -21,7 +21,7 @@ from PIL import Image
 from ferfusion.errors import ConfigError, ImageError, ThermogramError
 from ferfusion.imaging.camera.grids import looks_swapped
 from ferfusion.imaging.camera.jpeg import list_segments
-from ferfusion.imaging.camera.kinds import FLIR_FFF, FLIR_JPEG
+from ferfusion.imaging.camera.kinds import FLIR_FFF, FLIR_JPEG, FLIR_PICTURE
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
 from ferfusion.imaging.files import decode_image, read_camera
 from ferfusion.imaging.registration.motion import Motion
@@ -111,10 +111,13 @@ def _find_records(name: str, block: bytes) -> Records:
         offset, length = struct.unpack_from(order + "II", block, entry + 12)
         if kind and kind not in records and offset + length <= len(block):
             records[kind] = block[offset : offset + length]
-    for kind, what in ((_COUNTS, "counts"), (_CALIBRATION, "calibration")):
-        if kind not in records:
-            raise _damaged(name, f"the {what} are missing" if what == "counts" else
-                           f"the {what} is missing")  # fmt: skip
+    if _COUNTS not in records:
+        raise ThermogramError(
+            f"{name} has FLIR's data about the camera, but not the sensor's counts, so it holds no "
+            f"temperatures. {FLIR_PICTURE.way}"
+        )
+    if _CALIBRATION not in records:
+        raise _damaged(name, "the calibration is missing")
     _check_counts(name, records[_COUNTS])
     return records
 

@@ -133,8 +133,9 @@ def _doubt_temperatures(temperature_c: Float[np.ndarray, "rows columns"]) -> lis
         doubts.append("All pixels have the same temperature.")
     else:
         for value, which in ((high, "highest"), (low, "lowest")):
-            share = float((known == value).mean())
-            if share > 0.02:
+            alike = int((known == value).sum())
+            share = alike / known.size
+            if share > 0.02 and alike > 20:
                 doubts.append(
                     f"{share:.0%} of the pixels have the {which} temperature, {value:.1f} °C: the "
                     "range was probably exceeded there."
