@@ -117,7 +117,8 @@ def test_a_palette_picture_with_a_range(ferfusion, folder: Path) -> None:
     answer = ferfusion(*words)
     assert answer.code == 2
     assert "--range LOW,HIGH" in answer.err
-    answer = ferfusion(*words, "--overwrite", "--range", "20,36")
+    assert not Path("out").exists()
+    answer = ferfusion(*words, "--range", "20,36")
     assert answer.code == 0, answer.err
     assert np.abs(np.load("out/screen.temperature.npy") - TEMPERATURE_C).max() < 0.3
     assert "read off colours" in answer.out
@@ -225,3 +226,33 @@ def test_real_files(ferfusion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ):
         said = [float(table[name][column]) for column in ("min_c", "mean_c", "max_c")]
         assert said == pytest.approx([low, mean, high], abs=0.05)
+
+
+def test_a_full_disk_is_one_sentence(
+    ferfusion, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(camera_extract.np, "save", fill)
+    answer = ferfusion("camera", "extract", "card", "--out", "out")
+    assert answer.code == 2
+    assert "can't be written (No space left on device): make room" in answer.said
+    assert list(Path("out").iterdir()) == []
+
+
+def test_a_file_that_may_not_be_read_is_listed(
+    ferfusion, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.open
+
+    def refuse(path: Path, *args: object, **options: object) -> object:
+        if path.name == "FLIR0001.jpg":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "open", refuse)
+    answer = ferfusion("camera", "probe", "card")
+    assert answer.code == 2
+    assert "card/FLIR0001.jpg may not be read by you" in answer.said
+    assert "card/FLIR0002.jpg: FLIR radiometric" in answer.said

@@ -1,6 +1,7 @@
 import io
 import struct
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -288,3 +289,22 @@ def test_metadata_without_counts_is_said_plainly(
     message = fail(tmp_path, data[:entry] + b"\0\7" + data[entry + 2 :])
     assert "not the sensor's counts" in message
     assert "original on the camera's card" in message
+
+
+def test_records_that_overlap_are_not_copied_a_thousand_times(
+    make_flir: Callable[..., bytes], tmp_path: Path
+) -> None:
+    block = make_flir(np.full((6, 8), 20_000, np.uint16), fff=">")
+
+    records = 1000
+    size = 64 + 32 * records + 20_000_000
+    entries = b"".join(
+        struct.pack(">HHIIII12x", kind, 1, 100, 1, 0, size) for kind in range(50, 50 + records)
+    )
+    head = block[:24] + struct.pack(">II", 64, records) + block[32:64]
+    tracemalloc.start()
+    try:
+        assert "not the sensor's counts" in fail(tmp_path, (head + entries).ljust(size, b"\0"))
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()

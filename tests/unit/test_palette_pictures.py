@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from scipy.stats import spearmanr
 
 from ferfusion.errors import ConfigError, ThermogramError
 from ferfusion.imaging.camera.opening import open_thermogram
@@ -119,6 +120,32 @@ def test_black_hot_must_be_said(tmp_path: Path) -> None:
     upside_down = open_thermogram(tmp_path / "a.png", value_range_c=(0.0, 1.0))
     assert np.abs(upside_down.temperature_c - (1 - scene)).max() < 0.02
     assert any("White-hot and black-hot" in doubt for doubt in upside_down.warnings)
+
+
+def test_the_cameras_own_scale_gives_degrees_and_our_iron_only_the_order(tmp_path: Path) -> None:
+    """The figures of docs/cameras.md."""
+    if not REAL.exists():
+        pytest.skip("shared/data is not here")
+    read = open_thermogram(REAL / "radiometric/flir_ax8.jpg")
+    assert read.picture is not None
+    strip = tmp_path / "scale.png"
+    Image.fromarray(read.picture[25:448, 628:636]).save(strip)  # beside it: 22.9 to 27.0
+    Image.fromarray(read.picture).save(tmp_path / "ax8.png")
+    colours = open_thermogram(
+        tmp_path / "ax8.png", palette=str(strip), value_range_c=(22.9, 27.0)
+    ).temperature_c
+    error = np.abs(colours - cv2.resize(read.temperature_c, (640, 480)))
+    assert np.nanmedian(error) < 0.03
+    assert np.nanpercentile(error, 90) < 0.15
+
+    read = open_thermogram(REAL / "radiometric/flir_example.jpg")
+    assert read.picture is not None
+    Image.fromarray(read.picture).save(tmp_path / "example.png")
+    colours = open_thermogram(tmp_path / "example.png", value_range_c=(25.92, 61.79)).temperature_c
+    truth = cv2.resize(read.temperature_c, (480, 640))
+    is_known = np.isfinite(colours)
+    assert spearmanr(colours[is_known], truth[is_known]).statistic > 0.99
+    assert np.nanmedian(np.abs(colours - truth)) > 5
 
 
 def test_real_cameras_iron_is_found_to_be_iron() -> None:

@@ -138,10 +138,11 @@ def run_extract(paths: Sequence[Path], out: Path, extraction: Extraction) -> Non
     print_doubts(doubts)
     if n_left_out:
         click.echo(f"{n_left_out} files in folders hold no temperatures and were left out.")
-    _write_table(out / TABLE, rows)
-    click.echo(f"Table: {out / TABLE}")
+    rest = len(rows) - len(problems)
+    if rest:
+        _write_table(out / TABLE, rows)
+        click.echo(f"Table: {out / TABLE}")
     if problems:
-        rest = len(rows) - len(problems)
         raise DataError(list_problems(problems, f"gave nothing ({rest} others are written)"))
 
 
@@ -217,8 +218,15 @@ def _write(out: Path, stem: str, thermogram: Thermogram, triple: Triple) -> None
     temperature_c = thermogram.temperature_c
 
     def save(ending: str, write: Callable[[BinaryIO], None]) -> None:
-        with replacing(out / (stem + ending)) as part, part.open("wb") as stream:
-            write(stream)
+        path = out / (stem + ending)
+        try:
+            with replacing(path) as part, part.open("wb") as stream:
+                write(stream)
+        except OSError as error:
+            raise ResultsError(
+                f"{path} can't be written ({error.strerror or error}): make room, or choose "
+                "another --out."
+            ) from error
 
     save(".temperature.npy", lambda stream: np.save(stream, temperature_c, allow_pickle=False))
     save(".temperature.tiff", lambda stream: Image.fromarray(temperature_c).save(stream, "TIFF"))

@@ -31,6 +31,7 @@ _MAX_RECORDS = 1024
 # The largest sensors have 1280 x 1024. flyr takes about 100 bytes a pixel while decoding.
 _MAX_SENSOR_PIXELS = 2_000_000
 _COUNTS, _PHOTO, _CALIBRATION, _PLACEMENT = 1, 14, 32, 42
+_WANTED = (_COUNTS, _PHOTO, _CALIBRATION, _PLACEMENT)
 _HEADER = 32  # of a record that holds a picture
 _PNG = b"\x89PNG\r\n\x1a\n"
 _FLYR_NAMES = {
@@ -109,7 +110,8 @@ def _find_records(name: str, block: bytes) -> Records:
     for entry in range(start, start + 32 * count, 32):
         (kind,) = struct.unpack_from(order + "H", block, entry)
         offset, length = struct.unpack_from(order + "II", block, entry + 12)
-        if kind and kind not in records and offset + length <= len(block):
+        # Only those that are used: records may overlap, and a thousand copies would fill memory.
+        if kind in _WANTED and kind not in records and offset + length <= len(block):
             records[kind] = block[offset : offset + length]
     if _COUNTS not in records:
         raise ThermogramError(

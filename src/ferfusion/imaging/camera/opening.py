@@ -1,5 +1,6 @@
 """The one entrance: from the path of a camera file, of whatever kind, to a thermogram."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ _GRIDS = (kinds.LEVELS, kinds.FLOAT_TIFF, kinds.NUMPY, kinds.CSV_GRID)
 # Below this, a picture was made with another palette, or with none.
 _LEAST_SHARE = 0.5
 _IMPOSSIBLE_C = 1e6
+_MAX_PICTURE_PIXELS = 8_000_000
 
 
 def read_kind(path: Path) -> tuple[Kind, bytes]:
@@ -37,11 +39,13 @@ def read_kind(path: Path) -> tuple[Kind, bytes]:
     Raises:
         ImageError: It is missing, empty, can't be read, too big, or a damaged picture.
     """
-    if path.is_file():
-        with path.open("rb") as stream:
-            head = stream.read(kinds.HEAD_BYTES)
-        if is_recording(path.name, head):
-            return recognise(path.name, head), head
+    # What can't be opened gets its sentence from `read_bytes`.
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as stream:
+                head = stream.read(kinds.HEAD_BYTES)
+            if is_recording(path.name, head):
+                return recognise(path.name, head), head
     data = read_bytes(ImageFile(path))
     return recognise(str(path), data), data
 
@@ -126,6 +130,11 @@ def _read_picture(
     if not (low < high and np.isfinite(high - low)):
         raise ConfigError(f"The range must rise, but it goes from {low:g} to {high:g} °C.")
     picture = decode_image(name, data)
+    if picture.shape[0] * picture.shape[1] > _MAX_PICTURE_PIXELS:
+        raise ThermogramError(
+            f"{name} has more than {_MAX_PICTURE_PIXELS / 1e6:g} megapixels, as no picture of a "
+            "thermal camera has: shrink it, or leave it out."
+        )
     chosen, table = choose_palette(picture, palette)
     position, fit = invert_palette(picture, chosen, table)
     if fit.share < _LEAST_SHARE:
@@ -134,14 +143,15 @@ def _read_picture(
             f"--picture-palette ({', '.join(PALETTES)}), or give it a picture of the camera's "
             "colour scale."
         )
-    return Thermogram(
-        kind,
-        (low + (high - low) * position).astype(np.float32),
-        picture=picture,
-        warnings=(
-            f"Temperatures were read off colours, between the ends that were given: {fit.say()}",
-        ),
-    )
+    doubts = [f"Temperatures were read off colours, between the ends that were given: {fit.say()}"]
+    if chosen in ("iron", "rainbow"):
+        doubts.append(
+            f"Cameras' palettes called {chosen} differ: warmer is warmer, but degrees may be wrong "
+            "by a sixth of the range. Better is a picture of the camera's own colour scale "
+            "(--picture-palette FILE)."
+        )
+    temperature_c = (low + (high - low) * position).astype(np.float32)
+    return Thermogram(kind, temperature_c, picture=picture, warnings=tuple(doubts))
 
 
 def _refuse(kind: Kind, name: str, data: bytes) -> ThermogramError:
