@@ -78,6 +78,7 @@ def test_a_hole_is_nan() -> None:
         ("1,2,3\n4,5,6\n\nFrame 2\n1,2,3\n", "line 5: 3 numbers"),
         ("1_0,2_0\n3_0,4_0\n", "holds no grid"),
         ("1,2\n" * 6000, "million numbers"),
+        ("1,2\n3,4\n" + "x\n" * 20_000, "more than 20000 lines"),
     ],
 )
 def test_no_grid(text: str, words: str) -> None:

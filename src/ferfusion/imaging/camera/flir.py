@@ -11,7 +11,7 @@ Source:
 import io
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from PIL import Image
 
 from ferfusion.errors import ConfigError, ImageError, ThermogramError
 from ferfusion.imaging.camera.grids import looks_swapped
-from ferfusion.imaging.camera.jpeg import list_segments
+from ferfusion.imaging.camera.jpeg import SCAN, Segment, list_segments
 from ferfusion.imaging.camera.kinds import FLIR_FFF, FLIR_JPEG, FLIR_PICTURE
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
 from ferfusion.imaging.files import decode_image, read_camera
@@ -58,15 +58,18 @@ def read_flir(name: str, data: bytes, overrides: CameraSettings) -> Thermogram:
         ThermogramError: The file is damaged, or in a layout that isn't known.
     """
     is_jpeg = data[:4] != b"FFF\0"
-    records = _find_records(name, _join_segments(name, data) if is_jpeg else data)
+    segments = list_segments(data)[0] if is_jpeg else ()
+    records = _find_records(name, _join_segments(name, data, segments) if is_jpeg else data)
     temperature_c, settings, doubts = _calculate(name, records, overrides)
     photo, photo_doubts = _read_photo(name, records)
     picture = None
-    if is_jpeg:
+    if any(segment.marker == SCAN for segment in segments):
         try:
             picture = decode_image(name, data)
         except ImageError as error:
             doubts.append(f"The camera's own picture can't be used: {error}")
+    elif is_jpeg:
+        doubts.append("The file is cut short: the camera's own picture is missing.")
     model = records[_CALIBRATION][212:244].split(b"\0")[0].decode("ascii", "ignore").strip()
     camera = (read_camera(name, data) if picture is not None else None) or model or None
     return Thermogram(
@@ -81,11 +84,11 @@ def read_flir(name: str, data: bytes, overrides: CameraSettings) -> Thermogram:
     )
 
 
-def _join_segments(name: str, data: bytes) -> bytes:
+def _join_segments(name: str, data: bytes, segments: Iterable[Segment]) -> bytes:
     """Puts the FLIR segments of a JPEG together: each says which of how many it is."""
     parts: dict[int, bytes] = {}
     last = 0
-    for segment in list_segments(data)[0]:
+    for segment in segments:
         content = data[segment.start : segment.end]
         if segment.marker == 0xE1 and content[:5] == b"FLIR\0" and len(content) > 8:
             if content[6] in parts:

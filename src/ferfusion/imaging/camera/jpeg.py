@@ -3,7 +3,12 @@
 import re
 from dataclasses import dataclass
 
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither stuffed, nor filled, nor a restart
+SCAN = 0xDA
+"""Marks the picture itself, after which there is no more about it."""
+
+_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+# In the picture itself: neither a byte that was 0xFF, nor a restart.
+_NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _END, _NO_LENGTH = 0xD9, (0x01, 0xD8)
 # A photo of 12 megapixels inside a FLIR file takes about 100.
 _MAX_SEGMENTS = 4096
@@ -27,13 +32,19 @@ def list_segments(data: bytes) -> tuple[tuple[Segment, ...], int | None]:
     """Lists what lies between the beginning of a JPEG and its end.
 
     Returns:
-        The segments in order, and where the bytes after the picture begin; None if it is cut
-        short, damaged, or has more segments than any camera writes.
+        The segments in order, as far as they are sound and no more than any camera writes; and
+        where the bytes after the picture begin, None if its end wasn't reached.
     """
     segments: list[Segment] = []
     at = 2
-    while len(segments) < _MAX_SEGMENTS and (found := _MARKER.search(data, at)):
-        marker, at = data[found.start() + 1], found.end()
+    while len(segments) < _MAX_SEGMENTS:
+        if segments and segments[-1].marker == SCAN:
+            following = _NEXT_MARKER.search(data, at)
+            at = following.start() if following else len(data)
+        found = _MARKER.match(data, at)
+        if not found:
+            break
+        marker, at = found[1][0], found.end()
         if marker == _END:
             return tuple(segments), at
         if marker in _NO_LENGTH:

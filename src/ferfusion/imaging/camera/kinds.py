@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ferfusion.imaging.camera.jpeg import is_jpeg, list_segments
+from ferfusion.errors import ImageError
+from ferfusion.imaging.camera.jpeg import SCAN, is_jpeg, list_segments
 from ferfusion.imaging.camera.text_grid import holds_grid
 from ferfusion.imaging.files import read_camera, read_depth
 
@@ -211,6 +212,11 @@ def _recognise_jpeg(name: str, data: bytes) -> Kind:
     segments, end = list_segments(data)
     if any(s.marker == 0xE1 and data[s.start : s.start + 5] == b"FLIR\0" for s in segments):
         return FLIR_JPEG
+    if not any(segment.marker == SCAN for segment in segments):
+        raise ImageError(
+            f"{name} is damaged or cut short before its picture begins: copy it again from where "
+            "it came, or remove it."
+        )
     camera = (read_camera(name, data) or "").upper()
     frames = sum(s.end - s.start for s in segments if s.marker == 0xE3)
     if frames > 32_768:

@@ -147,7 +147,7 @@ def _read_picture(
     if chosen in ("iron", "rainbow"):
         doubts.append(
             f"Cameras' palettes called {chosen} differ: warmer is warmer, but degrees may be wrong "
-            "by a sixth of the range. Better is a picture of the camera's own colour scale "
+            "by a quarter of the range. Better is a picture of the camera's own colour scale "
             "(--picture-palette FILE)."
         )
     temperature_c = (low + (high - low) * position).astype(np.float32)

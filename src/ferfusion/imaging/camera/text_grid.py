@@ -1,8 +1,9 @@
 """A grid of numbers as text: CSV, TSV, or with blanks, as programs of thermal cameras export it."""
 
+import io
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +13,8 @@ from ferfusion.errors import ThermogramError
 _DELIMITERS = ("\t", ";", ",", None)  # None: any run of blanks
 _NO_VALUE = ("", "nan", "-", "--")
 _MAX_LINE = 1_000_000
+_MAX_LINES = 20_000
+_HEAD = 65_536
 
 
 def holds_grid(head: bytes) -> bool:
@@ -22,7 +25,7 @@ def holds_grid(head: bytes) -> bool:
     """
     if b"\0" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         return False
-    lines = _decode(head).splitlines()[:1000]
+    lines = _decode(head).splitlines()
     delimiter = _find_delimiter(lines)
     widths = [_count(line, delimiter) for line in lines]
     return any(a == b > 0 for a, b in itertools.pairwise(widths))
@@ -47,14 +50,23 @@ def read_text_grid(
     Raises:
         ThermogramError: There is no grid, its rows differ in length, or it is too large.
     """
-    lines = _decode(data).splitlines()
-    delimiter = _find_delimiter(lines[:1000])
+    with io.TextIOWrapper(io.BytesIO(data), _find_encoding(data), errors="replace") as stream:
+        return _parse(name, stream, _find_delimiter(_decode(data[:_HEAD]).splitlines()), max_values)
+
+
+def _parse(
+    name: str, lines: Iterable[str], delimiter: str | None, max_values: int
+) -> tuple[Float[np.ndarray, "rows columns"], tuple[str, ...]]:
     rows: list[Float[np.ndarray, " columns"]] = []
     is_over = False
     for number, line in enumerate(lines, start=1):
+        if number > _MAX_LINES:
+            raise ThermogramError(
+                f"{name} has more than {_MAX_LINES} lines, as no picture has: save one frame alone."
+            )
         if not line.strip():
             continue
-        row = _read_row(line, delimiter)
+        row = _read_row(line.rstrip("\r\n"), delimiter)
         if row is None and len(rows) < 2:
             rows = []  # a header, and what came before it
         elif row is None:
@@ -83,9 +95,11 @@ def read_text_grid(
 
 
 def _decode(data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
-    return data.decode("utf-8-sig", errors="replace")
+    return data.decode(_find_encoding(data), errors="replace")
+
+
+def _find_encoding(data: bytes) -> str:
+    return "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
 def _find_delimiter(lines: list[str]) -> str | None:
