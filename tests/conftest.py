@@ -1,6 +1,8 @@
 """Shape checks for everything the tests import, a cache that is not the user's, and easy data."""
 
+import io
 import os
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ import scipy.stats  # noqa: F401
 import sklearn.metrics  # noqa: F401
 import timm  # noqa: F401
 from jaxtyping import install_import_hook
+from PIL import Image
 
 # Before anything of ferfusion is imported: its functions then check types and shapes of arrays.
 install_import_hook(
@@ -110,3 +113,85 @@ def make_split() -> Callable[[ImageStore], Split]:
         return Split("subject", 0, {part: tuple(ids) for part, ids in parts.items()})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_flir() -> Callable[..., bytes]:
+    """Writes the bytes of a FLIR radiometric JPEG, by what exiftool documents of them."""
+    return _write_flir
+
+
+FLIR_CALIBRATION: dict[int, tuple[str, float]] = {
+    0x20: ("f", 0.98),  # emissivity
+    0x24: ("f", 1.0),  # distance in metres
+    0x28: ("f", 293.15),  # reflected temperature
+    0x2C: ("f", 293.15),  # of the air
+    0x30: ("f", 293.15),  # of a window
+    0x34: ("f", 1.0),  # what the window lets through
+    0x3C: ("f", 0.5),  # relative humidity
+    0x58: ("f", 17000.0),  # Planck R1
+    0x5C: ("f", 1440.0),  # B
+    0x60: ("f", 1.0),  # F
+    0x70: ("f", 0.006569),  # alpha 1
+    0x74: ("f", 0.01262),  # alpha 2
+    0x78: ("f", -0.002276),  # beta 1
+    0x7C: ("f", -0.00667),  # beta 2
+    0x80: ("f", 1.9),  # X
+    0x308: ("i", -5000),  # Planck O
+    0x30C: ("f", 0.0131),  # R2
+}
+
+
+def _write_flir(
+    counts: np.ndarray,
+    *,
+    photo: np.ndarray | None = None,
+    photo_format: str = "JPEG",
+    placement: tuple[float, int, int] | None = None,
+    is_png: bool = True,
+    calibration: dict[int, float] | None = None,
+    fff: str | None = None,
+) -> bytes:
+    """Writes the bytes; with `fff` the byte order of a bare FFF file, "<" or ">"."""
+    height, width = counts.shape
+    values = {at: value for at, (_, value) in FLIR_CALIBRATION.items()} | (calibration or {})
+    info = bytearray(1024)
+    info[:2] = b"\2\0"
+    for at, (code, _) in FLIR_CALIBRATION.items():
+        struct.pack_into("<" + code, info, at, values[at])
+    info[212:221] = b"FLIR Test"
+    body = counts.astype("<u2").tobytes()
+    if is_png:
+        body = _encode(counts.byteswap(), "PNG")  # as cameras do, in the wrong order
+    records = {1: struct.pack("<HHH26x", 2, width, height) + body, 32: bytes(info)}
+    if photo is not None:
+        size = struct.pack("<HHH26x", 3, photo.shape[1], photo.shape[0])
+        records[14] = size + _encode(photo, photo_format)
+    if placement is not None:
+        records[42] = struct.pack("<fhh24x", *placement)
+    order = fff or ">"
+    directory, offset = b"", 64 + 32 * len(records)
+    for kind, record in records.items():
+        directory += struct.pack(order + "HHIIII12x", kind, 1, 100, 1, offset, len(record))
+        offset += len(record)
+    head = b"FFF\0" + bytes(16) + struct.pack(order + "III", 100, 64, len(records))
+    block = head.ljust(64, b"\0") + directory + b"".join(records.values())
+    if fff:
+        return block
+    parts = [block[start : start + 65_000] for start in range(0, len(block), 65_000)]
+    segments = b"".join(
+        b"\xff\xe1"
+        + struct.pack(">H", len(part) + 10)
+        + b"FLIR\0\1"
+        + bytes((number, len(parts) - 1))
+        + part
+        for number, part in enumerate(parts)
+    )
+    screen = _encode(np.full((48, 64, 3), 90, np.uint8), "JPEG")
+    return screen[:2] + segments + screen[2:]
+
+
+def _encode(array: np.ndarray, name: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, name)
+    return buffer.getvalue()

@@ -5,6 +5,8 @@
     ├── DataError                a folder, table or archive that can't be understood
     │   ├── ImageError           one file that is not a usable image
     │   ├── ArchiveError         a zip archive that is damaged, or that it isn't safe to unpack
+    │   ├── ThermogramError      one camera file from which no temperatures can be had
+    │   │   └── NoScaleError     its numbers are counts, and nobody said what a count is
     │   └── BrokenFilesError     all the unusable image files of a data set, at once
     ├── DownloadError            a file that can't be had, or isn't what was published
     ├── SplitError               a split that can't be drawn, read or used
@@ -39,6 +41,14 @@ class ImageError(DataError):
 
 class ArchiveError(DataError):
     """A zip archive is damaged, or it isn't safe to unpack it."""
+
+
+class ThermogramError(DataError):
+    """No temperatures can be had from one camera file. The message says why and what to do."""
+
+
+class NoScaleError(ThermogramError):
+    """A file holds counts of a sensor, and nobody said what a count is."""
 
 
 class BrokenFilesError(DataError):

@@ -12,7 +12,13 @@ from PIL import Image
 
 from ferfusion.errors import ImageError
 from ferfusion.imaging import files
-from ferfusion.imaging.files import read_image, read_image_size
+from ferfusion.imaging.files import (
+    decode_levels,
+    read_camera,
+    read_depth,
+    read_image,
+    read_image_size,
+)
 from ferfusion.sample import ImageFile
 
 RNG = np.random.default_rng(0)
@@ -251,3 +257,37 @@ def test_threads_leave_the_warning_filters_as_they_were(tmp_path: Path) -> None:
 
 def test_limits_are_those_in_the_messages() -> None:
     assert (files.MAX_MEBIBYTES, files.MAX_MEGAPIXELS) == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("maker", "model", "said"),
+    [
+        ("FLIR Systems AB", "FLIR AX8\0", "FLIR AX8"),
+        ("FLIR Systems AB", "*", "FLIR Systems AB"),
+        ("DJI", "M3T", "DJI M3T"),
+        ("", "", None),
+        ("\1\2", "X", "X"),
+    ],
+)
+def test_the_camera_by_its_exif(maker: str, model: str, said: str | None) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = maker, model
+    assert read_camera("a.jpg", encode(RGB, "jpeg", exif=exif)) == said
+    assert read_camera("a.jpg", encode(RGB, "jpeg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")) is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "depth"), [("u1", "8-bit"), ("u2", "whole"), ("i4", "whole"), ("f4", "float")]
+)
+def test_depth_and_levels_as_they_are_stored(dtype: str, depth: str) -> None:
+    data = encode(COUNTS.astype(dtype), "tiff")
+    assert read_depth("a.tiff", data) == depth
+    if depth == "8-bit":
+        with pytest.raises(ImageError, match="no more than 8 bits"):
+            decode_levels("a.tiff", data, max_pixels=9999)
+        return
+    levels, has_more_pages = decode_levels("a.tiff", data, max_pixels=9999)
+    np.testing.assert_array_equal(levels, COUNTS)
+    assert not has_more_pages
+    with pytest.raises(ImageError, match="as no thermal sensor has"):
+        decode_levels("a.tiff", data, max_pixels=999)

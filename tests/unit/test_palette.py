@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from ferfusion.errors import ConfigError
-from ferfusion.imaging.palette import colourise
+from ferfusion.imaging.palette import PALETTES, colourise, find_palette
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
-@pytest.mark.parametrize("palette", ["iron", "grey"])
+@pytest.mark.parametrize("palette", ["iron", "white-hot", "grey"])
 def test_warmer_is_always_brighter(palette):
     ramp = np.linspace(20.0, 38.0, 256, dtype=np.float32)[np.newaxis]
     luminance = colourise(ramp, 20.0, 38.0, palette)[0] @ LUMA
@@ -49,3 +49,19 @@ def test_an_empty_span_is_refused(low, high):
 def test_a_hole_in_the_map_is_refused():
     with pytest.raises(ValueError, match="NaN"):
         colourise(np.full((2, 2), np.nan, np.float32), 0.0, 1.0)
+
+
+def test_black_hot_is_white_hot_upside_down():
+    ramp = np.linspace(0.0, 1.0, 256, dtype=np.float32)[np.newaxis]
+    white, black = (colourise(ramp, 0.0, 1.0, name) for name in ("white-hot", "black-hot"))
+    assert (black == 255 - white).all()
+    assert (white == colourise(ramp, 0.0, 1.0, "grey")).all()
+
+
+@pytest.mark.parametrize("name", PALETTES)
+def test_every_palette_gives_neighbours_like_colours_and_all_others_different_ones(name):
+    table = find_palette(name).astype(int)
+    steps = np.abs(np.diff(table, axis=0)).max(axis=1)
+    assert steps.min() > 0
+    assert steps.max() <= 10
+    assert len(np.unique(table, axis=0)) == 256

@@ -28,6 +28,7 @@ REQUIRED = {
 
 OPTIONAL = {
     "captum": ("captum", "heat maps: pip install 'ferfusion[explain]'"),
+    "flyr": ("flyr", "FLIR camera files: pip install 'ferfusion[thermal]' (EUPL-1.2)"),
     "onnxruntime": ("onnxruntime", "graphs: pip install 'ferfusion[export]'"),
     "openvino": ("openvino", "graphs, faster on many CPUs: pip install 'ferfusion[openvino]'"),
     "ray": ("ray", "--ray: pip install 'ferfusion[ray]'"),

@@ -341,6 +341,109 @@ def rerun(settings: Settings, run: Path, data: Path | None, out: Path | None) ->
         sys.exit(1)
 
 
+@app.group(cls=_Commands, short_help="Look into files of thermal cameras, and take them apart.")
+def camera() -> None:
+    """Look into files of thermal cameras, and take temperatures and pictures out of them."""
+
+
+@camera.command(short_help="Say what is inside files, and what can be done with them.")
+@click.argument("files", type=FOLDER, nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs: a list, one entry a file.")
+def probe(files: tuple[Path, ...], as_json: bool) -> None:
+    """Say what is inside each of FILES: temperatures, photo, palette, calibration, doubts.
+
+    FILES may be folders. A file without temperatures is no error; it is said what can still be
+    done. The exit code is 2 if a file is damaged or of no known kind.
+    """
+    from ferfusion.cli.camera import run_probe
+
+    run_probe(files, as_json=as_json)
+
+
+@camera.command(short_help="Write temperatures, photos and aligned pictures.")
+@click.argument("files", type=FOLDER, nargs=-1, required=True)
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of what is written.")
+@click.option(
+    "--emissivity",
+    type=float,
+    metavar="X",
+    help="Of what is seen, instead of what the camera was told; skin has 0.98.",
+)
+@click.option("--distance", type=float, metavar="M", help="Metres to it, likewise.")
+@click.option(
+    "--reflected", type=float, metavar="C", help="Temperature of what it mirrors, likewise."
+)
+@click.option("--atmospheric", type=float, metavar="C", help="Temperature of the air, likewise.")
+@click.option("--humidity", type=float, metavar="X", help="Of the air, 0 to 1, likewise.")
+@click.option(
+    "--scale",
+    metavar="NAME|GAIN,OFFSET",
+    help="What a count is, of files that hold counts: celsius, kelvin, decikelvin, centikelvin, "
+    "0.04K, or degrees = GAIN * count + OFFSET.",
+)
+@click.option(
+    "--range",
+    "value_range",
+    metavar="LOW,HIGH",
+    help="Read palette pictures, too: the temperatures of their first and last colour.",
+)
+@click.option(
+    "--picture-palette",
+    metavar="NAME|FILE",
+    help="Theirs: iron, rainbow, white-hot, black-hot, or a picture of the camera's colour scale; "
+    "default: what fits best.",
+)
+@click.option(
+    "--palette",
+    default="iron",
+    show_default=True,
+    metavar="NAME",
+    help="Of the infrared pictures that are written: iron, rainbow, white-hot or black-hot.",
+)
+@click.option(
+    "--span",
+    metavar="LOW,HIGH",
+    help="Temperatures of its ends, the same for all files, so that colours can be compared; "
+    "default: each picture's own.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files of an earlier extraction.")
+def extract(
+    files: tuple[Path, ...],
+    out: Path,
+    emissivity: float | None,
+    distance: float | None,
+    reflected: float | None,
+    atmospheric: float | None,
+    humidity: float | None,
+    scale: str | None,
+    value_range: str | None,
+    picture_palette: str | None,
+    palette: str,
+    span: str | None,
+    overwrite: bool,
+) -> None:
+    """Write to DIR what is inside each of FILES, and DIR/extract.csv about all of them.
+
+    Of each: NAME.temperature.npy and .tiff (degrees Celsius), NAME.infrared.png (in false
+    colours). With a photo: NAME.photo.png. If the camera says how infrared lies on the photo:
+    NAME.visible.png, NAME.infrared.png and NAME.msx.png, aligned and cut to where both exist.
+
+    FILES may be folders. Files that give nothing are listed at the end, and the exit code is 2.
+    """
+    from ferfusion.cli.camera_extract import parse_extraction, run_extract
+
+    extraction = parse_extraction(
+        scale=scale,
+        settings=(emissivity, distance, reflected, atmospheric, humidity),
+        value_range=value_range,
+        picture_palette=picture_palette,
+        palette=palette,
+        span=span,
+        overwrites=overwrite,
+    )
+    run_extract(files, out, extraction)
+
+
 @app.command(short_help="Say what is installed and what is missing.")
 @settings_options("cache", "cache_limit")
 def check(settings: Settings) -> None:

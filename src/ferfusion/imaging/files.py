@@ -92,6 +92,70 @@ def decode_image(
         raise _damaged(file, error) from error
 
 
+def decode_levels(
+    file: ImageFile | str, data: bytes, *, max_pixels: int
+) -> tuple[Num[np.ndarray, "height width"], bool]:
+    """Gives the levels of a one-channel picture with more than 8 bits as they are stored.
+
+    Args:
+        file: What messages call it.
+        data: All of a file for which `read_depth` says "whole" or "float".
+        max_pixels: A larger picture is refused without decoding it.
+
+    Returns:
+        The levels of the first page, and whether there are more pages.
+
+    Raises:
+        ImageError: As `read_image`, or it has 8 bits.
+    """
+    _check_bytes(file, len(data))
+    picture = _open_picture(file, data)
+    try:
+        if picture.mode not in _DEEP_GREY:
+            raise ImageError(f"{file} has no more than 8 bits: it holds colours, not levels.")
+        if picture.width * picture.height > max_pixels:
+            raise ImageError(
+                f"{file} has more than {max_pixels / 1e6:g} megapixels, as no thermal sensor has: "
+                "save one frame alone."
+            )
+        with _pillow_quiet():
+            picture.load()
+            levels = np.array(picture)
+        return levels, _has_more_pages(picture)
+    except _DAMAGE as error:
+        raise _damaged(file, error) from error
+
+
+def read_depth(file: ImageFile | str, data: bytes) -> str:
+    """Says what a picture's pixels are: "8-bit" colours, "whole" levels of 16 bits, or "float".
+
+    Raises:
+        ImageError: As `read_image`, save for damage behind the header.
+    """
+    mode = _open_picture(file, data).mode
+    return "float" if mode == "F" else "whole" if mode in _DEEP_GREY else "8-bit"
+
+
+def read_camera(file: ImageFile | str, data: bytes) -> str | None:
+    """Gives maker and model of the camera as the EXIF names them, if it does.
+
+    Raises:
+        ImageError: As `read_image`, save for damage behind the header.
+    """
+    picture = _open_picture(file, data)
+    with _pillow_quiet():
+        try:
+            exif = picture.getexif()
+        except _DAMAGE:
+            return None
+    said = [exif.get(tag) for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
+    names = [name.strip("\0 ") for name in said if isinstance(name, str)]
+    names = [name for name in names if name.isprintable() and name not in ("", "*")]
+    if len(names) == 2 and names[1].startswith(names[0].split()[0]):
+        return names[1]  # which says who made it
+    return " ".join(names) or None
+
+
 def fingerprint_bytes(data: bytes) -> str:
     """Gives a hash of a picture's bytes as they are on disk: 32 hex digits, equal for copies."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -223,6 +287,16 @@ def _open_picture(file: ImageFile | str, data: bytes) -> Image.Image:
             "as 16-bit grey if it holds one channel."
         )
     return picture
+
+
+def _has_more_pages(picture: Image.Image) -> bool:
+    """Says so without counting them, which takes long in a file made for that."""
+    with _pillow_quiet():
+        try:
+            picture.seek(1)
+        except (EOFError, *_DAMAGE):
+            return False
+    return True
 
 
 def _read_turn(picture: Image.Image) -> Image.Transpose | None:

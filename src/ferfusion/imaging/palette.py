@@ -16,7 +16,19 @@ _IRON = (
     (0.91, (254, 228, 112)),
     (1.00, (255, 252, 236)),
 )
-_GREY = ((0.0, (0, 0, 0)), (1.0, (255, 255, 255)))
+_WHITE_HOT = ((0.0, (0, 0, 0)), (1.0, (255, 255, 255)))
+_BLACK_HOT = ((0.0, (255, 255, 255)), (1.0, (0, 0, 0)))
+# From blue over green and yellow to red, the hues that most cameras call rainbow.
+_RAINBOW = (
+    (0.00, (12, 8, 92)),
+    (0.16, (20, 52, 220)),
+    (0.32, (0, 168, 228)),
+    (0.48, (20, 190, 84)),
+    (0.62, (176, 218, 32)),
+    (0.76, (250, 206, 24)),
+    (0.88, (248, 112, 24)),
+    (1.00, (200, 12, 24)),
+)
 
 
 def _table(stops: tuple[tuple[float, tuple[int, int, int]], ...]) -> UInt8[np.ndarray, "256 3"]:
@@ -26,7 +38,27 @@ def _table(stops: tuple[tuple[float, tuple[int, int, int]], ...]) -> UInt8[np.nd
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
-_TABLES = {"iron": _table(_IRON), "grey": _table(_GREY)}
+PALETTES = ("iron", "rainbow", "white-hot", "black-hot")
+"""Their names; "grey" is another word for white-hot."""
+
+_TABLES = {
+    "iron": _table(_IRON),
+    "rainbow": _table(_RAINBOW),
+    "white-hot": _table(_WHITE_HOT),
+    "black-hot": _table(_BLACK_HOT),
+    "grey": _table(_WHITE_HOT),
+}
+
+
+def find_palette(name: str) -> UInt8[np.ndarray, "256 3"]:
+    """Gives the colours of a palette, from cold to warm.
+
+    Raises:
+        ConfigError: There is no such palette.
+    """
+    if name not in _TABLES:
+        raise ConfigError(unknown_name("palette", name, PALETTES))
+    return _TABLES[name]
 
 
 def colourise(
@@ -35,23 +67,23 @@ def colourise(
     high_c: float,
     palette: str = "iron",
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Shows a temperature map in false colour, cold dark and warm bright.
+    """Shows a temperature map in false colour.
 
     Args:
         temperature_c: Degrees Celsius.
-        low_c: The temperature of the darkest colour; anything colder looks the same.
-        high_c: The temperature of the brightest colour; anything warmer looks the same.
-        palette: "iron" (black, purple, red, orange, yellow, white) or "grey".
+        low_c: The temperature of the first colour; anything colder looks the same.
+        high_c: The temperature of the last colour; anything warmer looks the same.
+        palette: "iron" (black, purple, red, orange, yellow, white), "rainbow" (blue, green,
+            yellow, red; not brighter all the way), "white-hot" or "black-hot".
 
     Raises:
         ConfigError: The palette is unknown.
         ValueError: The span is empty, or a temperature is not a number.
     """
-    if palette not in _TABLES:
-        raise ConfigError(unknown_name("palette", palette, _TABLES))
+    table = find_palette(palette)
     if not low_c < high_c:
         raise ValueError(f"The span must rise, but it goes from {low_c} to {high_c} °C.")
     if np.isnan(temperature_c).any():
         raise ValueError("The temperature map holds values that are not numbers (NaN).")
     position = (np.clip(temperature_c, low_c, high_c) - low_c) * (255.0 / (high_c - low_c))
-    return _TABLES[palette][np.rint(position).astype(np.uint8)]
+    return table[np.rint(position).astype(np.uint8)]

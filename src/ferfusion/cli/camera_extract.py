@@ -1,0 +1,274 @@
+"""`ferfusion camera extract`: temperatures, photos and aligned pictures out of camera files."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import numpy as np
+from PIL import Image
+
+from ferfusion.atomic import replacing, write_text
+from ferfusion.cli.camera import list_files, list_problems, print_doubts, summarise
+from ferfusion.errors import ConfigError, DataError, ResultsError
+from ferfusion.imaging.camera import kinds
+from ferfusion.imaging.camera.grids import Scale, parse_scale
+from ferfusion.imaging.camera.opening import open_thermogram, read_kind
+from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
+from ferfusion.imaging.camera.triple import Triple, make_triple
+from ferfusion.imaging.palette import find_palette
+
+ENDINGS = (
+    *(".temperature.npy", ".temperature.tiff", ".photo.png"),
+    *(".visible.png", ".infrared.png", ".msx.png"),
+)
+TABLE = "extract.csv"
+COLUMNS = (
+    *("file", "stem", "kind", "camera", "rows", "columns", "min_c", "mean_c", "max_c"),
+    *("emissivity", "distance_m", "reflected_c", "atmospheric_c", "humidity"),
+    *("scale", "dx_px", "dy_px", "crop_left_px", "crop_top_px", "crop_width_px", "crop_height_px"),
+    *("span_low_c", "span_high_c", "warnings", "problem"),
+)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How files are read and what is made of them.
+
+    Attributes:
+        scale: See `open_thermogram`.
+        overrides: Likewise.
+        picture_palette: Likewise, `palette`.
+        value_range_c: Likewise.
+        palette: Of the infrared pictures that are written.
+        span_c: See `make_triple`.
+        overwrites: Whether files that are there already are replaced.
+    """
+
+    scale: Scale | None = None
+    overrides: CameraSettings = field(default_factory=CameraSettings)
+    picture_palette: str | None = None
+    value_range_c: tuple[float, float] | None = None
+    palette: str = "iron"
+    span_c: tuple[float, float] | None = None
+    overwrites: bool = False
+
+
+def parse_extraction(
+    *,
+    scale: str | None,
+    settings: tuple[float | None, ...],
+    value_range: str | None,
+    picture_palette: str | None,
+    palette: str,
+    span: str | None,
+    overwrites: bool,
+) -> Extraction:
+    """Understands the options as they were typed.
+
+    Args:
+        scale: See `parse_scale`.
+        settings: In the order of `CameraSettings`.
+        value_range: LOW,HIGH in degrees Celsius.
+        picture_palette: Not looked at yet.
+        palette: Its name.
+        span: LOW,HIGH likewise.
+        overwrites: As it is.
+
+    Raises:
+        ConfigError: One makes no sense.
+    """
+    overrides = CameraSettings(*settings)
+    overrides.check()
+    find_palette(palette)
+    return Extraction(
+        scale=parse_scale(scale) if scale else None,
+        overrides=overrides,
+        picture_palette=picture_palette,
+        value_range_c=_parse_span("--range", value_range) if value_range else None,
+        palette=palette,
+        span_c=_parse_span("--span", span) if span else None,
+        overwrites=overwrites,
+    )
+
+
+def run_extract(paths: Sequence[Path], out: Path, extraction: Extraction) -> None:
+    """Writes what is in each file, and a table of all.
+
+    Files in folders that hold no temperatures are left out; a file that was named and holds none,
+    or any that is damaged, is a problem. Problems don't keep the others from being written.
+
+    Raises:
+        ResultsError: Something would be overwritten.
+        DataError: There were problems, or there is nothing to extract.
+    """
+    files, n_left_out = _choose(paths, out, extraction)
+    if not files:
+        raise DataError(
+            f"There are no camera files with temperatures in {', '.join(map(str, paths))}; "
+            "'ferfusion camera probe' says what is there."
+        )
+    stems = name_stems(files)
+    if not extraction.overwrites:
+        _refuse_to_overwrite(out, stems)
+    rows, problems, doubts = [], [], []
+    for path, stem in zip(files, stems, strict=True):
+        try:
+            thermogram = open_thermogram(
+                path,
+                scale=extraction.scale,
+                overrides=extraction.overrides,
+                palette=extraction.picture_palette,
+                value_range_c=extraction.value_range_c,
+            )
+        except DataError as error:
+            problems.append(str(error))
+            rows.append({"file": str(path), "problem": str(error)})
+            continue
+        triple = make_triple(thermogram, palette=extraction.palette, span_c=extraction.span_c)
+        _write(out, stem, thermogram, triple)
+        rows.append(_describe(path, stem, thermogram, triple))
+        doubts += thermogram.warnings
+        facts = "{rows} x {columns}, {min_c:.1f} to {max_c:.1f} °C".format(**summarise(thermogram))
+        click.echo(f"{path}: {facts} -> {out / stem}.*")
+    print_doubts(doubts)
+    if n_left_out:
+        click.echo(f"{n_left_out} files in folders hold no temperatures and were left out.")
+    rest = len(rows) - len(problems)
+    if rest:
+        _write_table(out / TABLE, rows)
+        click.echo(f"Table: {out / TABLE}")
+    if problems:
+        raise DataError(list_problems(problems, f"gave nothing ({rest} others are written)"))
+
+
+def name_stems(files: Sequence[Path]) -> list[str]:
+    """Gives each file a name for what comes out of it, no two alike.
+
+    That is its stem. Where stems are alike, also on a disk that doesn't tell capitals, the suffix
+    is added; where that doesn't help, the folders above.
+
+    >>> name_stems([Path("a/x.jpg"), Path("a/x.tiff"), Path("a/y.jpg")])
+    ['x-jpg', 'x-tiff', 'y']
+    """
+    plain = [file.stem for file in files]
+    with_suffix = ["-".join((file.stem, *file.suffix[1:].split())) for file in files]
+    folders = [file.resolve().parent.parts[1:] for file in files]
+    whole = ["-".join((*f, w)) for f, w in zip(folders, with_suffix, strict=True)]
+    numbered = [f"{w}-{number}" for number, w in enumerate(whole, start=1)]
+    names = plain
+    for better in (with_suffix, whole, numbered):
+        folded = [name.casefold() for name in names]
+        names = [
+            b if folded.count(fold) > 1 else name
+            for name, fold, b in zip(names, folded, better, strict=True)
+        ]
+    return names
+
+
+def _parse_span(option: str, text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"{option} {text} is not two temperatures: write LOW,HIGH as in 20,38."
+        ) from error
+    if not (low < high and math.isfinite(high - low)):
+        raise ConfigError(f"{option} must rise, but it goes from {low:g} to {high:g} °C.")
+    return low, high
+
+
+def _choose(paths: Sequence[Path], out: Path, extraction: Extraction) -> tuple[list[Path], int]:
+    """Lists the files that were named, and those in folders that hold temperatures."""
+    files, n_left_out = [], 0
+    for path, is_named in list_files(paths, but=out):
+        if is_named or _may_give(path, extraction):
+            files.append(path)
+        else:
+            n_left_out += 1
+    return files, n_left_out
+
+
+def _may_give(path: Path, extraction: Extraction) -> bool:
+    try:
+        kind, _ = read_kind(path)
+    except DataError:
+        return True  # it will be listed as a problem
+    if kind == kinds.UNKNOWN:
+        return False
+    return kind.holds != "colours" or (extraction.value_range_c is not None and kind.has_picture)
+
+
+def _refuse_to_overwrite(out: Path, stems: Sequence[str]) -> None:
+    wanted = [out / TABLE, *(out / (stem + ending) for stem in stems for ending in ENDINGS)]
+    there = [path for path in wanted if path.exists()]
+    if there:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise ResultsError(
+            f"{there[0]}{more} would be overwritten: choose another --out, or allow it with "
+            "--overwrite."
+        )
+
+
+def _write(out: Path, stem: str, thermogram: Thermogram, triple: Triple) -> None:
+    temperature_c = thermogram.temperature_c
+
+    def save(ending: str, write: Callable[[BinaryIO], None]) -> None:
+        path = out / (stem + ending)
+        try:
+            with replacing(path) as part, part.open("wb") as stream:
+                write(stream)
+        except OSError as error:
+            raise ResultsError(
+                f"{path} can't be written ({error.strerror or error}): make room, or choose "
+                "another --out."
+            ) from error
+
+    save(".temperature.npy", lambda stream: np.save(stream, temperature_c, allow_pickle=False))
+    save(".temperature.tiff", lambda stream: Image.fromarray(temperature_c).save(stream, "TIFF"))
+    pictures = {
+        ".photo.png": thermogram.photo,
+        ".visible.png": triple.visible,
+        ".infrared.png": triple.infrared,
+        ".msx.png": triple.msx,
+    }
+    for ending, picture in pictures.items():
+        if picture is not None:
+            save(ending, lambda stream, p=picture: Image.fromarray(p).save(stream, "PNG"))
+        else:
+            # Of an earlier extraction, which `--overwrite` replaces.
+            (out / (stem + ending)).unlink(missing_ok=True)
+
+
+def _describe(path: Path, stem: str, thermogram: Thermogram, triple: Triple) -> dict[str, object]:
+    row: dict[str, object] = {
+        "file": str(path),
+        "stem": stem,
+        "kind": thermogram.kind.name,
+        "camera": thermogram.camera or "",
+        **summarise(thermogram),
+        **thermogram.settings.known(),
+        "span_low_c": round(triple.span_c[0], 3),
+        "span_high_c": round(triple.span_c[1], 3),
+        "warnings": " ".join(thermogram.warnings),
+    }
+    placement = thermogram.placement
+    if placement:
+        row |= {"scale": round(placement.scale, 5)}
+        row |= {"dx_px": round(placement.dx_px, 3), "dy_px": round(placement.dy_px, 3)}
+    if triple.crop_px:
+        names = ("crop_left_px", "crop_top_px", "crop_width_px", "crop_height_px")
+        row |= dict(zip(names, triple.crop_px, strict=True))
+    return row
+
+
+def _write_table(path: Path, rows: Sequence[dict[str, object]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

@@ -1,0 +1,1 @@
+"""Files of thermal cameras: what is inside, and degrees Celsius where there are any."""
