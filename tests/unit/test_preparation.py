@@ -14,6 +14,7 @@ from ferfusion.errors import DataError, ResultsError
 from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.imaging.faces.detector import FaceDetector
 from ferfusion.imaging.files import read_image
+from ferfusion.imaging.palette import colourise
 from ferfusion.imaging.registration.motion import Motion
 from ferfusion.modality import Modality
 from ferfusion.preparation.folder import (
@@ -123,7 +124,8 @@ def test_run_again_only_what_is_new_is_done(
     assert [step.record.sample_id for step in steps] == ["happy/s1", "happy/s30"]
     assert not any(record.sample_id == "sad/s4" for record in records)
     assert not list((tmp_path / "out").rglob("s4.png"))
-    assert len(open_dataset(tmp_path / "out").samples) == sum(record.kept for record in records)
+    pictures = list((tmp_path / "out" / "visible").rglob("*.png"))
+    assert len(pictures) == sum(record.kept for record in records)
 
 
 def test_what_was_done_before_a_stop_is_not_lost(
@@ -223,6 +225,24 @@ def test_whole_pictures_need_no_face(camera_folder: Path) -> None:
     assert out.pictures[V].shape == (64, 64, 3)
 
 
+def test_degrees_come_along(camera_folder: Path, tmp_path: Path, detector: FaceDetector) -> None:
+    face = draw_sample(
+        draw_identity(4), "sad", light="even", intensity=0.8, seed=4, size_px=SIDE, misalignment=0
+    )
+    heat = write(tmp_path / "x_vis.png", face.visible).with_name("x_ir.npy")
+    np.save(heat, face.temperature_c)
+    images = {V: ImageFile(tmp_path / "x_vis.png"), IR: ImageFile(heat)}
+    sample = Sample("sad/x", "sad", None, images)
+    out = prepare_sample(sample, replace(PREPARATION, span_c=(20.0, 40.0)), detector)
+    assert out.record.has_temperatures
+    assert out.temperature_c is not None
+    middle = out.temperature_c[16:48, 16:48]
+    assert 33 < np.median(middle) < 36
+    # The same window for every picture: the same colour is the same temperature.
+    shown = colourise(np.clip(middle, 20, 40), 20.0, 40.0)
+    assert (out.pictures[IR][16:48, 16:48] == shown).all()
+
+
 def test_infrared_alone_is_cut_to_its_own_face(camera_folder: Path, detector: FaceDetector) -> None:
     sample = Sample("x", "sad", None, {IR: ImageFile(camera_folder / "sad/S4_ir.png")})
     out = prepare_sample(sample, PREPARATION, detector)
@@ -246,8 +266,7 @@ def test_records_come_back_from_their_file(tmp_path: Path) -> None:
 def test_pictures_lie_by_modality_and_class() -> None:
     record = Record("happy/s1/003", "happy", "", kept=True)
     assert picture_path(record, IR) == Path("infrared/happy/s1/003.png")
-    unlabelled = Record("003", "", "", kept=True)
-    assert picture_path(unlabelled, V) == Path("visible/unlabelled/003.png")
+    assert picture_path(Record("sad/3", "sad", "", kept=True), V) == Path("visible/sad/3.png")
 
 
 def test_settings_are_written_beside(prepare: Callable[..., list[Record]], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`ferfusion align` and `ferfusion msx`: pictures laid on each other."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,12 +12,20 @@ from rich.progress import track
 from ferfusion.atomic import replacing, write_text
 from ferfusion.errors import ConfigError, DataError
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
-from ferfusion.imaging.files import read_image
-from ferfusion.imaging.msx import DETAIL_SHARE, blend_msx
+from ferfusion.imaging.msx import blend_msx
+from ferfusion.imaging.palette import find_palette
 from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.refine import MotionKind
 from ferfusion.imaging.registration.register import Registration, register
-from ferfusion.preparation.alignment import Aligned, align_pairs, pair_files, write_alignment
+from ferfusion.modality import Modality
+from ferfusion.preparation.alignment import (
+    Aligned,
+    align_pairs,
+    pair_files,
+    read_pair,
+    write_alignment,
+)
+from ferfusion.preparation.shot import show_heat
 from ferfusion.sample import ImageFile
 
 SHOWN = 24
@@ -84,36 +93,60 @@ def run_align(
     return not failed and not broken
 
 
-def run_msx(
-    visible: Path, infrared: Path, out: Path, *, gain: float, detail: float | None,
-    aligns: bool, overwrites: bool,
-) -> None:  # fmt: skip
-    """Writes one MSX-style picture.
+@dataclass(frozen=True)
+class Overlay:
+    """How an MSX-style picture is made.
 
-    Args:
-        visible: File of the visible picture.
-        infrared: File of the infrared one.
-        out: File of the new one.
+    Attributes:
         gain: How strong the outlines are.
-        detail: How fine, in pixels; None for the usual share of the width.
+        detail_px: How fine; None for the usual share of the width.
+        palette: Of temperatures; colours stay as they are.
+        span_c: Of temperatures: those of the first and the last colour; None for the picture's own.
         aligns: Whether infrared is laid on visible first.
-        overwrites: Whether `out` may be there already.
+    """
+
+    gain: float
+    detail_px: float | None
+    palette: str
+    span_c: tuple[float, float] | None
+    aligns: bool
+
+    def check(self) -> None:
+        """Refuses what makes no sense.
+
+        Raises:
+            ConfigError: A value makes no sense.
+        """
+        if self.gain < 0:
+            raise ConfigError(f"--gain is {self.gain:g}, but it must be 0 or more.")
+        if self.detail_px is not None and self.detail_px <= 0:
+            raise ConfigError(f"--detail is {self.detail_px:g} pixels, but it must be above 0.")
+        find_palette(self.palette)
+
+
+def run_msx(
+    visible: Path, infrared: Path, out: Path, overlay: Overlay, *, overwrites: bool
+) -> None:
+    """Writes one MSX-style picture.
 
     Raises:
         ConfigError: `out` is there already, or an option makes no sense.
+        DataError: A picture is unusable.
     """
+    overlay.check()
+    find_format(out)
     if out.exists() and not overwrites:
         raise ConfigError(f"{out} is there already: give --out another name, or --overwrite.")
-    if gain < 0:
-        raise ConfigError(f"--gain is {gain}, but it must be 0 or more.")
-    if detail is not None and detail <= 0:
-        raise ConfigError(f"--detail is {detail} pixels, but it must be above 0.")
-    seen, heat = read_image(ImageFile(visible)), read_image(ImageFile(infrared))
+    shot = read_pair(ImageFile(visible), ImageFile(infrared))
+    seen, heat = shot.pictures[Modality.VISIBLE], shot.pictures[Modality.INFRARED]
+    degrees = shot.temperature_c
+    if degrees is not None:
+        heat = show_heat(degrees, overlay.span_c, overlay.palette)
     height, width = seen.shape[:2]
     console = Console(highlight=False, soft_wrap=True)
     motion = Motion()
-    if aligns:
-        found = register(seen, heat)
+    if overlay.aligns:
+        found = register(seen, heat if degrees is None else degrees)
         motion = found.motion
         if not found.passed:
             console.print(
@@ -121,8 +154,7 @@ def run_msx(
                 "look at the result, or say --no-align if they lie on each other already.[/yellow]"
             )
     laid = lay_on(heat, motion, width, height)
-    detail = DETAIL_SHARE * width if detail is None else detail
-    _save(blend_msx(seen, laid, sigma_px=detail, gain=gain), out)
+    _save(blend_msx(seen, laid, sigma_px=overlay.detail_px, gain=overlay.gain), out)
     console.print(f"Written: {out}")
 
 
@@ -152,8 +184,17 @@ def _shrink(picture: np.ndarray) -> np.ndarray:
 def _save(picture: np.ndarray | None, path: Path) -> None:
     if picture is None:
         return
+    with replacing(path) as part:
+        Image.fromarray(picture).save(part, find_format(path), quality=95)
+
+
+def find_format(path: Path) -> str:
+    """Gives Pillow's name of the format that a suffix stands for.
+
+    Raises:
+        ConfigError: It stands for none that is written.
+    """
     kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}.get(path.suffix.lower())
     if kind is None:
         raise ConfigError(f"{path} has no suffix of a picture: use .png or .jpg.")
-    with replacing(path) as part:
-        Image.fromarray(picture).save(part, kind, quality=95)
+    return kind

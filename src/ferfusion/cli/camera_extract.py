@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,8 @@ from PIL import Image
 
 from ferfusion.atomic import replacing, write_text
 from ferfusion.cli.camera import list_files, list_problems, print_doubts, summarise
-from ferfusion.errors import ConfigError, DataError, ResultsError
+from ferfusion.cli.groups import parse_span
+from ferfusion.errors import DataError, ResultsError
 from ferfusion.imaging.camera import kinds
 from ferfusion.imaging.camera.grids import Scale, parse_scale
 from ferfusion.imaging.camera.opening import open_thermogram, read_kind
@@ -89,9 +89,9 @@ def parse_extraction(
         scale=parse_scale(scale) if scale else None,
         overrides=overrides,
         picture_palette=picture_palette,
-        value_range_c=_parse_span("--range", value_range) if value_range else None,
+        value_range_c=parse_span("--range", value_range) if value_range else None,
         palette=palette,
-        span_c=_parse_span("--span", span) if span else None,
+        span_c=parse_span("--span", span) if span else None,
         overwrites=overwrites,
     )
 
@@ -168,18 +168,6 @@ def name_stems(files: Sequence[Path]) -> list[str]:
             for name, fold, b in zip(names, folded, better, strict=True)
         ]
     return names
-
-
-def _parse_span(option: str, text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(number) for number in text.split(","))
-    except ValueError as error:
-        raise ConfigError(
-            f"{option} {text} is not two temperatures: write LOW,HIGH as in 20,38."
-        ) from error
-    if not (low < high and math.isfinite(high - low)):
-        raise ConfigError(f"{option} must rise, but it goes from {low:g} to {high:g} °C.")
-    return low, high
 
 
 def _choose(paths: Sequence[Path], out: Path, extraction: Extraction) -> tuple[list[Path], int]:

@@ -1,41 +1,19 @@
 """`ferfusion`: the commands, and what happens to errors. Nothing heavy is imported here."""
 
-import difflib
 import sys
 from pathlib import Path
 
 import click
 
+from ferfusion.cli import picture_commands
+from ferfusion.cli.groups import FOLDER, Commands
 from ferfusion.cli.options import DATA, MACHINE, MODEL, TRAINING, settings_options
 from ferfusion.config import Settings, render
 from ferfusion.errors import FerfusionError
 
-FOLDER = click.Path(path_type=Path)
-
-
-class _Commands(click.Group):
-    """A group that names the nearest command when one is misspelt."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the command, or says which one was probably meant."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            known = self.list_commands(ctx)
-            near = difflib.get_close_matches(args[0], known, n=1, cutoff=0.4)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise click.UsageError(
-                f"There is no command '{args[0]}'.{hint} Known: {', '.join(known)}.", ctx
-            )
-        return super().resolve_command(ctx, args)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Lists commands in the order one meets them, not by alphabet."""
-        return list(self.commands)
-
 
 @click.group(
-    cls=_Commands,
+    cls=Commands,
     context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="ferfusion")
@@ -120,157 +98,13 @@ def inspect(settings: Settings, data: Path, out: Path | None, repair: Path | Non
     run_inspect(data, out or Path("ferfusion-inspect"), settings, repair)
 
 
-@app.command(short_help="Make a clean data set of a folder: faces, alignment, MSX.")
-@click.argument("data", type=FOLDER)
-@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the data set.")
-@click.option(
-    "--size",
-    type=click.IntRange(16, 2048),
-    default=224,
-    show_default=True,
-    metavar="N",
-    help="Side of the pictures in pixels.",
-)
-@click.option(
-    "--margin",
-    type=click.FloatRange(0, 2),
-    default=0.25,
-    show_default=True,
-    metavar="X",
-    help="Around the face, in parts of its longer side.",
-)
-@click.option("--whole", is_flag=True, help="Keep whole pictures; look for no face.")
-@click.option("--straighten/--no-straighten", default=True, help="Make the eyes level.")
-@click.option(
-    "--least-face",
-    type=click.IntRange(8),
-    default=48,
-    show_default=True,
-    metavar="N",
-    help="Narrower faces are kept out, in pixels.",
-)
-@click.option(
-    "--align/--no-align", default=True, help="Lay infrared and MSX on the visible picture."
-)
-@click.option(
-    "--least-quality",
-    type=click.FloatRange(0, 1),
-    default=0.8,
-    show_default=True,
-    metavar="X",
-    help="Of that; samples below it are kept out.",
-)
-@click.option("--msx/--no-msx", default=True, help="Make MSX-style pictures where there are none.")
-@click.option("--subject-pattern", metavar="REGEX", help="Finds who it is in each path.")
-@click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Processes; default: one a core."
-)
-@click.option("--overwrite", is_flag=True, help="Replace a data set prepared in another way.")
-def prepare(
-    data: Path,
-    out: Path,
-    size: int,
-    margin: float,
-    whole: bool,
-    straighten: bool,
-    least_face: int,
-    align: bool,
-    least_quality: float,
-    msx: bool,
-    subject_pattern: str | None,
-    workers: int | None,
-    overwrite: bool,
-) -> None:
-    """Make a data set that `study` takes of the pictures in DATA.
-
-    Each sample is read, infrared and MSX are laid on the visible picture, the face is found, all
-    are cut alike, and a missing MSX picture is made. What can't be used with certainty is kept
-    out and listed with its reason. Run again to do only what is new.
-    """
-    from ferfusion.cli.prepare import run_prepare
-    from ferfusion.preparation.recipe import Preparation
-
-    preparation = Preparation(
-        size_px=size,
-        finds_faces=not whole,
-        margin=margin,
-        straightens=straighten,
-        least_face_px=least_face,
-        aligns=align,
-        least_quality=least_quality,
-        makes_msx=msx,
-    )
-    run_prepare(
-        data,
-        out,
-        preparation,
-        subject_pattern=subject_pattern,
-        workers=workers,
-        overwrites=overwrite,
-    )
-
-
-@app.command(short_help="Lay infrared pictures on visible ones.")
-@click.argument("visible", type=FOLDER)
-@click.argument("infrared", type=FOLDER)
-@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for what comes out.")
-@click.option(
-    "--motion",
-    type=click.Choice(["translation", "similarity", "affine"]),
-    default="similarity",
-    show_default=True,
-    help="What may differ between the cameras.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace an alignment that is there already.")
-def align(visible: Path, infrared: Path, out: Path, motion: str, overwrite: bool) -> None:
-    """Lay INFRARED on VISIBLE: two pictures, or two folders with pictures of the same names.
-
-    Writes DIR/alignment.csv with the motion of each infrared picture and how sure it is, the
-    pictures as they lie on the visible ones, and a sheet to look at. The exit code is 0 if all
-    pairs pass, else 1.
-    """
-    from ferfusion.cli.align import run_align
-
-    if not run_align(visible, infrared, out, kind=motion, overwrites=overwrite):  # pyright: ignore[reportArgumentType]
-        sys.exit(1)
-
-
-@app.command(short_help="Make an MSX-style picture of a visible and an infrared one.")
-@click.argument("visible", type=FOLDER)
-@click.argument("infrared", type=FOLDER)
-@click.option("--out", type=FOLDER, default=Path("msx.png"), show_default=True, metavar="FILE")
-@click.option(
-    "--gain",
-    type=float,
-    default=1.0,
-    show_default=True,
-    metavar="X",
-    help="How strong the outlines are; 0 gives the infrared picture.",
-)
-@click.option(
-    "--detail",
-    type=float,
-    metavar="PX",
-    help="How fine they are, in pixels; default: an 80th of the width.",
-)
-@click.option("--align/--no-align", default=True, help="Lay infrared on visible first.")
-@click.option("--overwrite", is_flag=True, help="Replace FILE.")
-def msx(
-    visible: Path,
-    infrared: Path,
-    out: Path,
-    gain: float,
-    detail: float | None,
-    align: bool,
-    overwrite: bool,
-) -> None:
-    """Make an MSX-style picture: the outlines of VISIBLE over the colours of INFRARED.
-
-    MSX is a trademark of Teledyne FLIR; this is not their method.
-    """
-    from ferfusion.cli.align import run_msx
-
-    run_msx(visible, infrared, out, gain=gain, detail=detail, aligns=align, overwrites=overwrite)
+for command in (
+    picture_commands.camera,
+    picture_commands.prepare,
+    picture_commands.align,
+    picture_commands.msx,
+):
+    app.add_command(command)
 
 
 @app.command(short_help="Train one model on DATA and test it.")
@@ -339,109 +173,6 @@ def rerun(settings: Settings, run: Path, data: Path | None, out: Path | None) ->
 
     if not run_rerun(run, data, out, settings):
         sys.exit(1)
-
-
-@app.group(cls=_Commands, short_help="Look into files of thermal cameras, and take them apart.")
-def camera() -> None:
-    """Look into files of thermal cameras, and take temperatures and pictures out of them."""
-
-
-@camera.command(short_help="Say what is inside files, and what can be done with them.")
-@click.argument("files", type=FOLDER, nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="For programs: a list, one entry a file.")
-def probe(files: tuple[Path, ...], as_json: bool) -> None:
-    """Say what is inside each of FILES: temperatures, photo, palette, calibration, doubts.
-
-    FILES may be folders. A file without temperatures is no error; it is said what can still be
-    done. The exit code is 2 if a file is damaged or of no known kind.
-    """
-    from ferfusion.cli.camera import run_probe
-
-    run_probe(files, as_json=as_json)
-
-
-@camera.command(short_help="Write temperatures, photos and aligned pictures.")
-@click.argument("files", type=FOLDER, nargs=-1, required=True)
-@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of what is written.")
-@click.option(
-    "--emissivity",
-    type=float,
-    metavar="X",
-    help="Of what is seen, instead of what the camera was told; skin has 0.98.",
-)
-@click.option("--distance", type=float, metavar="M", help="Metres to it, likewise.")
-@click.option(
-    "--reflected", type=float, metavar="C", help="Temperature of what it mirrors, likewise."
-)
-@click.option("--atmospheric", type=float, metavar="C", help="Temperature of the air, likewise.")
-@click.option("--humidity", type=float, metavar="X", help="Of the air, 0 to 1, likewise.")
-@click.option(
-    "--scale",
-    metavar="NAME|GAIN,OFFSET",
-    help="What a count is, of files that hold counts: celsius, kelvin, decikelvin, centikelvin, "
-    "0.04K, or degrees = GAIN * count + OFFSET.",
-)
-@click.option(
-    "--range",
-    "value_range",
-    metavar="LOW,HIGH",
-    help="Read palette pictures, too: the temperatures of their first and last colour.",
-)
-@click.option(
-    "--picture-palette",
-    metavar="NAME|FILE",
-    help="Theirs: iron, rainbow, white-hot, black-hot, or a picture of the camera's colour scale; "
-    "default: what fits best.",
-)
-@click.option(
-    "--palette",
-    default="iron",
-    show_default=True,
-    metavar="NAME",
-    help="Of the infrared pictures that are written: iron, rainbow, white-hot or black-hot.",
-)
-@click.option(
-    "--span",
-    metavar="LOW,HIGH",
-    help="Temperatures of its ends, the same for all files, so that colours can be compared; "
-    "default: each picture's own.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace files of an earlier extraction.")
-def extract(
-    files: tuple[Path, ...],
-    out: Path,
-    emissivity: float | None,
-    distance: float | None,
-    reflected: float | None,
-    atmospheric: float | None,
-    humidity: float | None,
-    scale: str | None,
-    value_range: str | None,
-    picture_palette: str | None,
-    palette: str,
-    span: str | None,
-    overwrite: bool,
-) -> None:
-    """Write to DIR what is inside each of FILES, and DIR/extract.csv about all of them.
-
-    Of each: NAME.temperature.npy and .tiff (degrees Celsius), NAME.infrared.png (in false
-    colours). With a photo: NAME.photo.png. If the camera says how infrared lies on the photo:
-    NAME.visible.png, NAME.infrared.png and NAME.msx.png, aligned and cut to where both exist.
-
-    FILES may be folders. Files that give nothing are listed at the end, and the exit code is 2.
-    """
-    from ferfusion.cli.camera_extract import parse_extraction, run_extract
-
-    extraction = parse_extraction(
-        scale=scale,
-        settings=(emissivity, distance, reflected, atmospheric, humidity),
-        value_range=value_range,
-        picture_palette=picture_palette,
-        palette=palette,
-        span=span,
-        overwrites=overwrite,
-    )
-    run_extract(files, out, extraction)
 
 
 @app.command(short_help="Say what is installed and what is missing.")

@@ -9,16 +9,17 @@ from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ferfusion.data.dataset import Dataset
-from ferfusion.data.opening import open_dataset
 from ferfusion.errors import DataError, ImageError
 from ferfusion.imaging.faces.weights import fetch_weights, find_weights
 from ferfusion.imaging.files import read_image
 from ferfusion.modality import MODALITIES, Modality
-from ferfusion.preparation.folder import PAGE, Finished, picture_path, prepare_folder
+from ferfusion.preparation.folder import PAGE, TABLE, Finished, picture_path, prepare_folder
 from ferfusion.preparation.folder import Progress as Step
+from ferfusion.preparation.reading import UNLABELLED, open_to_prepare
 from ferfusion.preparation.recipe import Preparation, Record
 from ferfusion.reporting.preparation_page import PreparationPage, Shown, write_preparation_page
 from ferfusion.sample import ImageFile, Sample
@@ -34,6 +35,9 @@ _WORDS = {
     "aligns": "infrared and MSX laid on visible",
     "least_quality": "least quality of that",
     "makes_msx": "missing MSX-style pictures made",
+    "span_c": "colours of temperatures, degrees Celsius",
+    "emissivity": "emissivity",
+    "scale": "scale of 16-bit files",
 }
 
 
@@ -52,7 +56,10 @@ def run_prepare(
         DataError: Nothing of it can be used.
     """
     console = Console(highlight=False, soft_wrap=True)
-    dataset = open_dataset(data, subject_pattern=subject_pattern)
+    preparation.check()
+    dataset, why = open_to_prepare(data, subject_pattern)
+    if why:
+        console.print(f"[yellow]{escape(why)} Pictures are prepared without expressions.[/yellow]")
     weights: Path | None = None
     if preparation.finds_faces:
         weights = find_weights()
@@ -84,10 +91,12 @@ def run_prepare(
         )  # fmt: skip
     console.print(f"{_tell_finding(records)} The data set is in {out}.")
     for reason, count in _count_reasons(records):
-        console.print(f"  [yellow]kept out: {count}[/yellow]  {reason}")
+        console.print(f"  [yellow]kept out: {count}[/yellow]  {escape(reason)}")
     console.print(f"Look at {out / PAGE}: it shows what was done, and your own pictures.")
     if any(record.kept for record in records):
-        console.print(f"Next: {_next_line(out)}")
+        if why:
+            console.print(f"Next: fill in the column 'expression' of {out / TABLE}, then")
+        console.print(f"{'  ' if why else 'Next: '}{_next_line(out, dataset)}")
     else:
         raise DataError(
             f"No sample of {data} could be used. {out / PAGE} shows why; --whole prepares "
@@ -135,7 +144,7 @@ def _describe(
         ),
         kept=tuple(_show_kept(record, folder) for record in least_sure[:SHOWN]),
         left_out=tuple(_show_left_out(r, by_id[r.sample_id]) for r in doubtful[:SHOWN]),
-        ways_on=(("compare fusions on it", _next_line(out)),) if kept else (),
+        ways_on=(("compare fusions on it", _next_line(out, dataset)),) if kept else (),
     )
 
 
@@ -195,10 +204,13 @@ def _show_left_out(record: Record, sample: Sample) -> Shown:
 
 
 def _say(value: object) -> str:
+    if value is None:
+        return "as they come"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return " to ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _next_line(out: Path) -> str:
-    return shlex.join(("ferfusion", "study", str(out), "--out", f"{out.name}-study"))
+def _next_line(out: Path, dataset: Dataset) -> str:
+    data = out / TABLE if dataset.labels == (UNLABELLED,) else out
+    return shlex.join(("ferfusion", "study", str(data), "--out", f"{out.name}-study"))

@@ -12,9 +12,10 @@ from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-# Notes, tables and what Windows leaves behind: expected beside pictures, not worth a word.
-_QUIET_SUFFIXES = frozenset({".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".pdf", ".txt",
-                             ".xml", ".yaml", ".yml"})  # fmt: skip
+# Notes, tables, temperatures that `prepare` wrote, and what Windows leaves behind: expected beside
+# pictures, not worth a word.
+_QUIET_SUFFIXES = frozenset({".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".npy", ".pdf",
+                             ".txt", ".xml", ".yaml", ".yml"})  # fmt: skip
 
 
 @dataclass(frozen=True)

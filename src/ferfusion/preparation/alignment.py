@@ -11,12 +11,14 @@ from jaxtyping import UInt8
 
 from ferfusion.data.listing import list_pictures
 from ferfusion.data.pairing import split_marker
-from ferfusion.errors import DataError, ImageError
-from ferfusion.imaging.files import read_image
+from ferfusion.errors import DataError
 from ferfusion.imaging.registration.motion import lay_on
 from ferfusion.imaging.registration.refine import MotionKind
 from ferfusion.imaging.registration.register import Registration, register
-from ferfusion.sample import ImageFile
+from ferfusion.modality import Modality
+from ferfusion.preparation.recipe import Preparation
+from ferfusion.preparation.shot import Shot, read_shot
+from ferfusion.sample import ImageFile, Sample
 
 COLUMNS = ("sample_id", "scale", "dx_px", "dy_px", "angle_deg", "quality", "passed")
 AFFINE_COLUMNS = ("aspect", "skew")
@@ -82,13 +84,25 @@ def align_pairs(pairs: Sequence[PairOfFiles], kind: MotionKind) -> Iterator[Alig
     """Gives each pair laid on each other, one at a time."""
     for pair in pairs:
         try:
-            visible, infrared = read_image(pair.visible), read_image(pair.infrared)
-        except ImageError as error:
+            shot = read_pair(pair.visible, pair.infrared)
+        except DataError as error:
             yield Aligned(pair.name, None, str(error), None, None)
             continue
-        found = register(visible, infrared, kind=kind)
+        visible, infrared = shot.pictures[Modality.VISIBLE], shot.pictures[Modality.INFRARED]
+        heat = infrared if shot.temperature_c is None else shot.temperature_c
+        found = register(visible, heat, kind=kind)
         height, width = visible.shape[:2]
         yield Aligned(pair.name, found, "", visible, lay_on(infrared, found.motion, width, height))
+
+
+def read_pair(visible: ImageFile, infrared: ImageFile) -> Shot:
+    """Reads two pictures of one moment; the infrared one may hold temperatures.
+
+    Raises:
+        DataError: A file is unusable.
+    """
+    images = {Modality.VISIBLE: visible, Modality.INFRARED: infrared}
+    return read_shot(Sample("pair", "", None, images), Preparation())
 
 
 def write_alignment(rows: Iterable[tuple[str, Registration]], kind: MotionKind) -> str:

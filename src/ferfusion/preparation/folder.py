@@ -1,5 +1,7 @@
 """A whole folder prepared: streamed, in several processes, resumed, and moved into place whole."""
 
+import csv
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +20,17 @@ from ferfusion.imaging.faces.detector import FaceDetector
 from ferfusion.imaging.files import read_bytes
 from ferfusion.locks import hold
 from ferfusion.modality import MODALITIES, Modality
+from ferfusion.preparation.reading import UNLABELLED
 from ferfusion.preparation.recipe import Preparation, Record, read_records, write_records
-from ferfusion.preparation.sample import Prepared, hash_files, prepare_sample
+from ferfusion.preparation.sample import Prepared, prepare_sample
+from ferfusion.preparation.shot import hash_files
 from ferfusion.sample import Sample
 
 RECORDS = "prepared.csv"
 SETTINGS = "prepared.json"
 PAGE = "prepared.html"
-UNLABELLED = "unlabelled"
+TABLE = "samples.csv"
+"""Where expressions are to be filled in, if nobody said them."""
 
 _AHEAD = 4
 
@@ -118,6 +123,8 @@ def prepare_folder(
         _drop_others(part, finished)
         write_text(journal, write_records(finished))
         write_text(part / "subjects.csv", _list_subjects(finished))
+        if any(record.expression == UNLABELLED for record in finished):
+            write_text(part / TABLE, _list_samples(finished))
         finish(Finished(finished, part))
         _swap(part, out)
     return finished
@@ -125,9 +132,23 @@ def prepare_folder(
 
 def picture_path(record: Record, modality: Modality) -> Path:
     """Gives where a picture lies inside the folder: `visible/happy/001.png`."""
-    expression = record.expression or UNLABELLED
+    return Path(str(modality), f"{_name(record)}.png")
+
+
+def temperature_path(record: Record) -> Path:
+    """Gives where its temperatures lie, float32 in degrees Celsius: `temperature/happy/001.npy`."""
+    return Path("temperature", f"{_name(record)}.npy")
+
+
+def list_files(record: Record) -> list[Path]:
+    """Gives all that is written of a sample, inside the folder."""
+    files = [picture_path(record, Modality(name)) for name in record.modalities.split()]
+    return [*files, temperature_path(record)] if record.has_temperatures else files
+
+
+def _name(record: Record) -> str:
     key = record.sample_id.removeprefix(f"{record.expression}/")
-    return Path(str(modality), expression, f"{key}.png")
+    return f"{record.expression}/{key}"
 
 
 def _prepare_all(
@@ -168,7 +189,7 @@ def _start_worker(weights: Path | None) -> None:
 def _prepare(sample: Sample, preparation: Preparation) -> Prepared:
     try:
         return prepare_sample(sample, preparation, _detectors[0])
-    except ImageError as error:
+    except DataError as error:
         record = Record(
             sample.id, sample.expression, sample.subject or "", kept=False, reason=str(error),
             source=_hash_sample(sample),
@@ -240,6 +261,9 @@ def _write_pictures(prepared: Prepared, folder: Path) -> None:
         path = folder / picture_path(prepared.record, modality)
         with replacing(path) as part:
             part.write_bytes(_encode(picture))
+    if prepared.temperature_c is not None:
+        with replacing(folder / temperature_path(prepared.record)) as part, part.open("wb") as file:
+            np.save(file, prepared.temperature_c)
 
 
 def _encode(picture: UInt8[np.ndarray, "height width 3"]) -> bytes:
@@ -251,8 +275,7 @@ def _encode(picture: UInt8[np.ndarray, "height width 3"]) -> bytes:
 
 def _take_over(record: Record, out: Path, part: Path) -> None:
     """Links what an earlier run wrote, or copies it where links can't be."""
-    for name in record.modalities.split():
-        path = picture_path(record, Modality(name))
+    for path in list_files(record):
         goal = part / path
         goal.parent.mkdir(parents=True, exist_ok=True)
         goal.unlink(missing_ok=True)
@@ -264,14 +287,9 @@ def _take_over(record: Record, out: Path, part: Path) -> None:
 
 def _drop_others(part: Path, records: Sequence[Record]) -> None:
     """Removes pictures of samples that are gone, or aren't kept any more."""
-    wanted = {
-        part / picture_path(record, Modality(name))
-        for record in records
-        if record.kept
-        for name in record.modalities.split()
-    }
-    for modality in MODALITIES:
-        for path in (part / str(modality)).rglob("*.png"):
+    wanted = {part / path for record in records if record.kept for path in list_files(record)}
+    for folder in (*(str(m) for m in MODALITIES), "temperature"):
+        for path in (part / folder).rglob("*.*"):
             if path not in wanted:
                 path.unlink()
 
@@ -280,6 +298,20 @@ def _list_subjects(records: Sequence[Record]) -> str:
     lines = ["sample_id,subject"]
     lines += [f"{r.sample_id},{r.subject}" for r in records if r.kept and r.subject]
     return "\n".join(lines) + "\n"
+
+
+def _list_samples(records: Sequence[Record]) -> str:
+    """Gives a table that `study` takes once its column of expressions is filled in."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("sample_id", "subject", "expression", *(str(m) for m in MODALITIES)))
+    for record in (r for r in records if r.kept):
+        there = record.modalities.split()
+        paths = [picture_path(record, m) if str(m) in there else "" for m in MODALITIES]
+        name = record.sample_id.removeprefix(f"{record.expression}/")
+        said = "" if record.expression == UNLABELLED else record.expression
+        writer.writerow((name, record.subject, said, *paths))
+    return text.getvalue()
 
 
 def _swap(part: Path, out: Path) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ferfusion.errors import DataError
+from ferfusion.errors import ConfigError, DataError
+from ferfusion.imaging.camera.grids import parse_scale
+from ferfusion.imaging.camera.thermogram import CameraSettings
 from ferfusion.imaging.faces.choosing import LEAST_PX
 from ferfusion.imaging.faces.crop import MARGIN
 from ferfusion.imaging.registration.quality import PASSING_QUALITY
@@ -27,6 +29,10 @@ class Preparation:
         aligns: Whether infrared and MSX are laid on the visible picture, or believed to lie there.
         least_quality: Of a registration, below which a sample is kept out.
         makes_msx: Whether a missing MSX picture is made from the other two.
+        span_c: Temperatures of the first and the last colour of infrared pictures made of
+            temperatures; None spreads the colours over each picture.
+        emissivity: To calculate FLIR's temperatures with; None for what the camera was told.
+        scale: Of 16-bit files: a name, or GAIN,OFFSET; None takes them as mere pictures.
     """
 
     size_px: int = 224
@@ -37,9 +43,26 @@ class Preparation:
     aligns: bool = True
     least_quality: float = PASSING_QUALITY
     makes_msx: bool = True
+    span_c: tuple[float, float] | None = None
+    emissivity: float | None = None
+    scale: str | None = None
+
+    def check(self) -> None:
+        """Refuses what makes no sense, before anything is read.
+
+        Raises:
+            ConfigError: A value makes no sense.
+        """
+        if self.scale is not None:
+            parse_scale(self.scale)
+        CameraSettings(emissivity=self.emissivity).check()
+        if self.span_c is not None and not self.span_c[0] < self.span_c[1]:
+            raise ConfigError(
+                f"The span must rise, but it goes from {self.span_c[0]:g} to {self.span_c[1]:g} °C."
+            )
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain values that `from_json` reads back."""
+        """Gives plain values for a file of settings."""
         return dataclasses.asdict(self)
 
 
@@ -55,6 +78,7 @@ class Record:
         reason: Why not; or empty.
         modalities: What there is of it, made ones included, joined by spaces.
         made_msx: Whether the MSX picture was made here.
+        has_temperatures: Whether there are degrees of it, too.
         face_in: Where the face was found: a modality, `warmth`, or empty.
         face_score: How sure, 0 to 1.
         face_px: How wide the face is, in pixels of the picture it was found in.
@@ -74,6 +98,7 @@ class Record:
     reason: str = ""
     modalities: str = ""
     made_msx: bool = False
+    has_temperatures: bool = False
     face_in: str = ""
     face_score: float | None = None
     face_px: float | None = None

@@ -1,36 +1,39 @@
 """One sample prepared: read, laid on each other, cut to the face, completed."""
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float
 
 from ferfusion.imaging.faces.choosing import Choice, choose_face
 from ferfusion.imaging.faces.crop import Crop, frame_face
 from ferfusion.imaging.faces.detector import FaceDetector
 from ferfusion.imaging.faces.warm_faces import find_warm_face
-from ferfusion.imaging.files import decode_image, read_bytes
 from ferfusion.imaging.msx import blend_msx
 from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.register import Registration, register
 from ferfusion.imaging.registration.search import Reach
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.recipe import Preparation, Record
+from ferfusion.preparation.shot import Pictures, Shot, read_shot, show_heat
 from ferfusion.sample import Sample
 
 _NEAR = Reach(shift=0.03, angle_deg=2.0, scale=0.03)
 
-Pictures = Mapping[Modality, UInt8[np.ndarray, "_ _ 3"]]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
-    """What became of a sample, and its pictures if it is kept; a sheet's worth if it isn't."""
+    """What became of a sample.
+
+    Attributes:
+        record: In words and numbers.
+        pictures: Cut out, if it is kept.
+        temperature_c: Of infrared, cut alike; None where there are only colours.
+    """
 
     record: Record
     pictures: Pictures
+    temperature_c: Float[np.ndarray, "height width"] | None = None
 
 
 def prepare_sample(
@@ -44,35 +47,35 @@ def prepare_sample(
         detector: Needed where faces are to be found.
 
     Raises:
-        ImageError: A file of it is unusable.
+        DataError: A file of it is unusable.
     """
-    files = {m: read_bytes(sample.images[m]) for m in MODALITIES if m in sample.images}
+    shot = read_shot(sample, preparation)
     record = Record(
         sample_id=sample.id,
         expression=sample.expression,
         subject=sample.subject or "",
         kept=False,
-        source=hash_files(files),
+        source=shot.source,
     )
-    seen = {m: decode_image(sample.images[m], data) for m, data in files.items()}
-    laid, found = lay_on_visible(seen) if preparation.aligns else (_resize_alike(seen), {})
-    if found:
-        motion = next(iter(found.values())).motion
-        quality = min(registration.quality for registration in found.values())
+    laid = lay_on_visible(shot, aligns=preparation.aligns)
+    if laid.found:
+        motion = next(iter(laid.found.values())).motion
+        quality = min(registration.quality for registration in laid.found.values())
         record = replace(
             record, scale=motion.scale, dx_px=motion.dx_px, dy_px=motion.dy_px,
             angle_deg=motion.angle_deg, quality=quality,
         )  # fmt: skip
         if quality < preparation.least_quality:
-            unsure = min(found, key=lambda modality: found[modality].quality)
-            reason = f"{unsure} can't be laid on the {next(iter(laid))} picture with certainty"
-            return Prepared(replace(record, reason=reason), laid)
-    height, width = next(iter(laid.values())).shape[:2]
+            unsure = min(laid.found, key=lambda modality: laid.found[modality].quality)
+            ground = next(iter(laid.pictures))
+            reason = f"{unsure} can't be laid on the {ground} picture with certainty"
+            return Prepared(replace(record, reason=reason), {})
+    height, width = next(iter(laid.pictures.values())).shape[:2]
     crop = Crop((width - 1) / 2, (height - 1) / 2, max(height, width), 0.0)
     if preparation.finds_faces and detector is not None:
-        choice, where = find_face(laid, detector, preparation.least_face_px)
+        choice, where = find_face(laid.pictures, detector, preparation.least_face_px)
         if choice.face is None:
-            return Prepared(replace(record, reason=choice.reason or ""), laid)
+            return Prepared(replace(record, reason=choice.reason or ""), {})
         face = choice.face
         crop = frame_face(
             face, width, height,
@@ -82,21 +85,27 @@ def prepare_sample(
             record, face_in=where, face_score=face.score, face_px=face.width,
             roll_deg=face.roll_deg,
         )  # fmt: skip
-    cut = {m: crop.cut(picture, preparation.size_px) for m, picture in laid.items()}
-    made = preparation.makes_msx and Modality.MSX not in cut and len(cut) == 2
+    return _cut(record, laid, crop, preparation)
+
+
+def _cut(record: Record, laid: "Laid", crop: Crop, preparation: Preparation) -> Prepared:
+    """Cuts all alike and makes what is missing."""
+    size = preparation.size_px
+    cut = {m: crop.cut(picture, size) for m, picture in laid.pictures.items()}
+    temperature_c = None
+    if laid.temperature_c is not None:
+        temperature_c = crop.cut(laid.temperature_c, size, outside=float("nan"))
+        if np.isfinite(temperature_c).any():
+            cut[Modality.INFRARED] = show_heat(temperature_c, preparation.span_c)
+    made = preparation.makes_msx and cut.keys() == {Modality.VISIBLE, Modality.INFRARED}
     if made:
         cut[Modality.MSX] = blend_msx(cut[Modality.VISIBLE], cut[Modality.INFRARED])
     there = " ".join(str(m) for m in MODALITIES if m in cut)
-    return Prepared(replace(record, kept=True, modalities=there, made_msx=made), cut)
-
-
-def hash_files(files: Mapping[Modality, bytes]) -> str:
-    """Gives a hash of a sample's files, by which a later run knows it again."""
-    whole = hashlib.blake2b(digest_size=16)
-    for modality, data in files.items():
-        whole.update(f"{modality} {len(data)} ".encode())
-        whole.update(data)
-    return whole.hexdigest()
+    record = replace(
+        record, kept=True, modalities=there, made_msx=made,
+        has_temperatures=temperature_c is not None,
+    )  # fmt: skip
+    return Prepared(record, cut, temperature_c)
 
 
 def find_face(laid: Pictures, detector: FaceDetector, least_px: float) -> tuple[Choice, str]:
@@ -119,31 +128,60 @@ def find_face(laid: Pictures, detector: FaceDetector, least_px: float) -> tuple[
     return first or Choice(None, "no face was found"), ""
 
 
-def lay_on_visible(seen: Pictures) -> tuple[Pictures, dict[Modality, Registration]]:
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """The pictures of a sample in one frame.
+
+    Attributes:
+        pictures: By modality, all of one size; the first is the ground of the others.
+        temperature_c: Of infrared, NaN where it doesn't reach; None where there are only colours.
+        found: The registration of each that was moved.
+    """
+
+    pictures: Pictures
+    temperature_c: Float[np.ndarray, "height width"] | None
+    found: dict[Modality, Registration]
+
+
+def lay_on_visible(shot: Shot, *, aligns: bool = True) -> Laid:
     """Lays infrared and MSX on the visible picture, each by its own registration.
 
-    MSX is made of both, so it is looked for where infrared lies first. Without a visible picture
-    MSX takes its place; a picture alone stays as it is.
+    The search for infrared begins where the camera's file says. MSX is made of both, so it is
+    looked for where infrared lies first. Without a visible picture MSX takes its place; a picture
+    alone stays as it is.
 
-    Returns:
-        The pictures in the frame of the first, and the registration of each that was moved.
+    Args:
+        shot: As it was read.
+        aligns: Whether to look; else all pictures are believed to lie where the camera's file
+            says, or to show the same frame.
     """
+    seen = shot.pictures
     ground = next(m for m in (Modality.VISIBLE, Modality.MSX, Modality.INFRARED) if m in seen)
     height, width = seen[ground].shape[:2]
-    laid, found = {ground: seen[ground]}, dict[Modality, Registration]()
+    laid, motions, found = {ground: seen[ground]}, dict[Modality, Motion](), {}
     for modality in (m for m in MODALITIES if m in seen and m is not ground):
-        near = found.get(Modality.INFRARED)
-        registration = (
-            register(seen[ground], seen[modality], start=near.motion, reach=_NEAR) if near else None
+        motion = (shot.placement if modality is Modality.INFRARED else None) or Motion()
+        if aligns:
+            found[modality] = _find(seen, ground, modality, shot, motions.get(Modality.INFRARED))
+            motion = found[modality].motion
+        motions[modality] = motion
+        laid[modality] = lay_on(seen[modality], motion, width, height)
+    temperature_c = shot.temperature_c
+    if temperature_c is not None and ground is not Modality.INFRARED:
+        temperature_c = lay_on(
+            temperature_c, motions[Modality.INFRARED], width, height, outside=float("nan")
         )
-        if registration is None or not registration.passed:
-            registration = register(seen[ground], seen[modality])
-        found[modality] = registration
-        laid[modality] = lay_on(seen[modality], registration.motion, width, height)
-    return laid, found
+    return Laid({m: laid[m] for m in MODALITIES if m in laid}, temperature_c, found)
 
 
-def _resize_alike(seen: Pictures) -> Pictures:
-    """Brings all pictures to the size of the first, believed to show the same frame."""
-    height, width = next(iter(seen.values())).shape[:2]
-    return {m: lay_on(picture, Motion(), width, height) for m, picture in seen.items()}
+def _find(
+    seen: Pictures, ground: Modality, modality: Modality, shot: Shot, infrared: Motion | None
+) -> Registration:
+    heat = shot.temperature_c if modality is Modality.INFRARED else None
+    picture = seen[modality] if heat is None else heat
+    if modality is Modality.MSX and infrared is not None:
+        near = register(seen[ground], picture, start=infrared, reach=_NEAR)
+        if near.passed:
+            return near
+    start = shot.placement if modality is Modality.INFRARED else None
+    return register(seen[ground], picture, start=start)

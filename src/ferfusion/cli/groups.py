@@ -1,0 +1,49 @@
+"""What every group of commands shares."""
+
+import difflib
+import math
+from pathlib import Path
+
+import click
+
+from ferfusion.errors import ConfigError
+
+FOLDER = click.Path(path_type=Path)
+
+
+class Commands(click.Group):
+    """A group that names the nearest command when one is misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command, or says which one was probably meant."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            known = self.list_commands(ctx)
+            near = difflib.get_close_matches(args[0], known, n=1, cutoff=0.4)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(
+                f"There is no command '{args[0]}'.{hint} Known: {', '.join(known)}.", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Lists commands in the order one meets them, not by alphabet."""
+        return list(self.commands)
+
+
+def parse_span(option: str, text: str) -> tuple[float, float]:
+    """Gives two temperatures from LOW,HIGH.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    try:
+        low, high = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"{option} {text} is not two temperatures: write LOW,HIGH as in 20,38."
+        ) from error
+    if not (low < high and math.isfinite(high - low)):
+        raise ConfigError(f"{option} must rise, but it goes from {low:g} to {high:g} °C.")
+    return low, high

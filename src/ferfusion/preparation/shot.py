@@ -1,0 +1,111 @@
+"""What the files of one sample show: pictures, and temperatures where a camera file holds them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from ferfusion.imaging.camera.grids import parse_scale
+from ferfusion.imaging.camera.kinds import recognise
+from ferfusion.imaging.camera.opening import open_thermogram
+from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
+from ferfusion.imaging.files import decode_image, read_bytes
+from ferfusion.imaging.palette import colourise
+from ferfusion.imaging.registration.motion import Motion
+from ferfusion.modality import MODALITIES, Modality
+from ferfusion.preparation.recipe import Preparation
+from ferfusion.sample import ImageFile, Sample
+
+Pictures = Mapping[Modality, UInt8[np.ndarray, "_ _ 3"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One moment as its files show it, each picture in its own frame.
+
+    Attributes:
+        pictures: By modality; infrared in false colours.
+        temperature_c: Of infrared, in the same frame; None where its file holds colours only.
+        placement: How infrared lies on visible, by what the camera wrote; None where it didn't.
+        source: A hash of the files, by which a later run knows them again.
+    """
+
+    pictures: Pictures
+    temperature_c: Float[np.ndarray, "rows columns"] | None
+    placement: Motion | None
+    source: str
+
+
+def read_shot(sample: Sample, preparation: Preparation) -> Shot:
+    """Reads the files of a sample.
+
+    A radiometric camera file gives temperatures, whatever modality its name says; the photo in it
+    is the visible picture of a sample that has no other.
+
+    Raises:
+        DataError: A file is unusable, or holds counts that nobody gave a scale for.
+    """
+    files = {m: read_bytes(sample.images[m]) for m in MODALITIES if m in sample.images}
+    pictures: dict[Modality, UInt8[np.ndarray, "_ _ 3"]] = {}
+    thermogram: Thermogram | None = None
+    for modality, data in files.items():
+        file = sample.images[modality]
+        if thermogram is None and _holds_temperatures(file, data, preparation):
+            thermogram = _open(file, preparation)
+        else:
+            pictures[modality] = decode_image(file, data)
+    if thermogram is None:
+        return Shot(pictures, None, None, hash_files(files))
+    pictures[Modality.INFRARED] = show_heat(thermogram.temperature_c, preparation.span_c)
+    placement = None
+    if Modality.VISIBLE not in pictures and thermogram.photo is not None:
+        pictures[Modality.VISIBLE] = thermogram.photo
+        placement = thermogram.placement
+    ordered = {m: pictures[m] for m in MODALITIES if m in pictures}
+    return Shot(ordered, thermogram.temperature_c, placement, hash_files(files))
+
+
+def show_heat(
+    temperature_c: Float[np.ndarray, "rows columns"],
+    span_c: tuple[float, float] | None,
+    palette: str = "iron",
+) -> UInt8[np.ndarray, "_ _ 3"]:
+    """Gives temperatures in false colour; where there is none, the coldest colour.
+
+    Args:
+        temperature_c: Degrees Celsius; NaN where there is no value.
+        span_c: Of the first and the last colour; None spreads them over what is seen.
+        palette: One of `PALETTES`.
+    """
+    known = temperature_c[np.isfinite(temperature_c)]
+    if span_c is None:
+        low, high = (float(v) for v in np.percentile(known, (1, 99))) if known.size else (0.0, 1.0)
+        span_c = (low, high) if high > low else (low - 0.5, low + 0.5)
+    filled = np.where(np.isfinite(temperature_c), temperature_c, np.float32(span_c[0]))
+    return colourise(filled, *span_c, palette)
+
+
+def hash_files(files: Mapping[Modality, bytes]) -> str:
+    """Gives a hash of a sample's files."""
+    whole = hashlib.blake2b(digest_size=16)
+    for modality, data in files.items():
+        whole.update(f"{modality} {len(data)} ".encode())
+        whole.update(data)
+    return whole.hexdigest()
+
+
+def _holds_temperatures(file: ImageFile, data: bytes, preparation: Preparation) -> bool:
+    if file.member is not None:
+        return False
+    kind = recognise(file.path.name, data)
+    # Without a scale, 16-bit pictures are pictures, as they are for `study`.
+    wanted = ("temperatures",) if preparation.scale is None else ("temperatures", "counts")
+    return kind.is_read and kind.holds in wanted
+
+
+def _open(file: ImageFile, preparation: Preparation) -> Thermogram:
+    scale = None if preparation.scale is None else parse_scale(preparation.scale)
+    overrides = CameraSettings(emissivity=preparation.emissivity)
+    return open_thermogram(file.path, scale=scale, overrides=overrides)
