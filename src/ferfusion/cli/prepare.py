@@ -21,6 +21,7 @@ from ferfusion.preparation.folder import PAGE, TABLE, Finished, picture_path, pr
 from ferfusion.preparation.folder import Progress as Step
 from ferfusion.preparation.reading import UNLABELLED, open_to_prepare
 from ferfusion.preparation.recipe import Preparation, Record
+from ferfusion.preparation.sample import CAMERA
 from ferfusion.reporting.preparation_page import PreparationPage, Shown, write_preparation_page
 from ferfusion.sample import ImageFile, Sample
 
@@ -129,6 +130,17 @@ def _describe(
             "Faces that the visible picture didn't show were found elsewhere: "
             + ", ".join(f"{n} in {where}" for where, n in sorted(elsewhere.items()))
             + "."
+        )
+    by_camera = sum(record.laid_by == CAMERA for record in kept)
+    if by_camera:
+        facts.append(
+            f"In {by_camera} the registration wasn't sure, and infrared lies where the camera's "
+            "file says. That is right for one distance only: look at some."
+        )
+    if left_out:
+        facts.append(
+            "What was kept out is mostly what is hard, such as pictures in the dark. Results on "
+            "the rest are better than results on all would be."
         )
     least_sure = sorted(kept, key=lambda r: 2.0 if r.quality is None else r.quality)
     doubtful = sorted(left_out, key=lambda r: -(r.quality or 0.0))

@@ -88,6 +88,8 @@ class Record:
         dy_px: Likewise.
         angle_deg: Likewise.
         quality: Of the registration, 0 to 1.
+        laid_by: How it was found where infrared lies: `registration`, `camera` (what its file says,
+            where the registration wasn't sure), or empty.
         source: Of what files it was made: a hash of their bytes.
     """
 
@@ -108,6 +110,7 @@ class Record:
     dy_px: float | None = None
     angle_deg: float | None = None
     quality: float | None = None
+    laid_by: str = ""
     source: str = ""
 
     def to_row(self) -> dict[str, str]:

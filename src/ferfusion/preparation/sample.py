@@ -18,7 +18,11 @@ from ferfusion.preparation.recipe import Preparation, Record
 from ferfusion.preparation.shot import Pictures, Shot, read_shot, show_heat
 from ferfusion.sample import Sample
 
+CAMERA = "camera"
+
 _NEAR = Reach(shift=0.03, angle_deg=2.0, scale=0.03)
+# The two lenses of a camera are fixed; how far their pictures are apart depends on the distance.
+_PARALLAX = Reach(shift=0.12, angle_deg=2.0, scale=0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +61,15 @@ def prepare_sample(
         kept=False,
         source=shot.source,
     )
-    laid = lay_on_visible(shot, aligns=preparation.aligns)
+    laid = lay_on_visible(shot, preparation)
     if laid.found:
         motion = next(iter(laid.found.values())).motion
         quality = min(registration.quality for registration in laid.found.values())
         record = replace(
             record, scale=motion.scale, dx_px=motion.dx_px, dy_px=motion.dy_px,
-            angle_deg=motion.angle_deg, quality=quality,
+            angle_deg=motion.angle_deg, quality=quality, laid_by=laid.by,
         )  # fmt: skip
-        if quality < preparation.least_quality:
+        if quality < preparation.least_quality and laid.by != CAMERA:
             unsure = min(laid.found, key=lambda modality: laid.found[modality].quality)
             ground = next(iter(laid.pictures))
             reason = f"{unsure} can't be laid on the {ground} picture with certainty"
@@ -136,34 +140,42 @@ class Laid:
         pictures: By modality, all of one size; the first is the ground of the others.
         temperature_c: Of infrared, NaN where it doesn't reach; None where there are only colours.
         found: The registration of each that was moved.
+        by: `registration`, or `camera`.
     """
 
     pictures: Pictures
     temperature_c: Float[np.ndarray, "height width"] | None
     found: dict[Modality, Registration]
+    by: str
 
 
-def lay_on_visible(shot: Shot, *, aligns: bool = True) -> Laid:
+def lay_on_visible(shot: Shot, preparation: Preparation) -> Laid:
     """Lays infrared and MSX on the visible picture, each by its own registration.
 
-    The search for infrared begins where the camera's file says. MSX is made of both, so it is
-    looked for where infrared lies first. Without a visible picture MSX takes its place; a picture
-    alone stays as it is.
+    Where the camera's file says how infrared lies, it is looked for nearby, and if that is not
+    sure, the file is believed. MSX is made of both, so it is looked for where infrared lies first.
+    Without a visible picture MSX takes its place; a picture alone stays as it is.
 
     Args:
         shot: As it was read.
-        aligns: Whether to look; else all pictures are believed to lie where the camera's file
-            says, or to show the same frame.
+        preparation: Whether to look at all; else all pictures are believed to lie where the
+            camera's file says, or to show the same frame.
     """
     seen = shot.pictures
     ground = next(m for m in (Modality.VISIBLE, Modality.MSX, Modality.INFRARED) if m in seen)
     height, width = seen[ground].shape[:2]
-    laid, motions, found = {ground: seen[ground]}, dict[Modality, Motion](), {}
+    laid, motions, by = {ground: seen[ground]}, dict[Modality, Motion](), "registration"
+    found: dict[Modality, Registration] = {}
     for modality in (m for m in MODALITIES if m in seen and m is not ground):
-        motion = (shot.placement if modality is Modality.INFRARED else None) or Motion()
-        if aligns:
-            found[modality] = _find(seen, ground, modality, shot, motions.get(Modality.INFRARED))
-            motion = found[modality].motion
+        placement = shot.placement if modality is Modality.INFRARED else None
+        motion = placement or Motion()
+        if preparation.aligns:
+            own = _find(shot, ground, modality, motions.get(Modality.INFRARED))
+            if placement is None or own.quality >= preparation.least_quality:
+                motion = own.motion
+            else:
+                own, by = replace(own, motion=placement), CAMERA
+            found[modality] = own
         motions[modality] = motion
         laid[modality] = lay_on(seen[modality], motion, width, height)
     temperature_c = shot.temperature_c
@@ -171,17 +183,19 @@ def lay_on_visible(shot: Shot, *, aligns: bool = True) -> Laid:
         temperature_c = lay_on(
             temperature_c, motions[Modality.INFRARED], width, height, outside=float("nan")
         )
-    return Laid({m: laid[m] for m in MODALITIES if m in laid}, temperature_c, found)
+    return Laid({m: laid[m] for m in MODALITIES if m in laid}, temperature_c, found, by)
 
 
 def _find(
-    seen: Pictures, ground: Modality, modality: Modality, shot: Shot, infrared: Motion | None
+    shot: Shot, ground: Modality, modality: Modality, infrared: Motion | None
 ) -> Registration:
-    heat = shot.temperature_c if modality is Modality.INFRARED else None
-    picture = seen[modality] if heat is None else heat
+    visible, picture = shot.pictures[ground], shot.pictures[modality]
     if modality is Modality.MSX and infrared is not None:
-        near = register(seen[ground], picture, start=infrared, reach=_NEAR)
+        near = register(visible, picture, start=infrared, reach=_NEAR)
         if near.passed:
             return near
-    start = shot.placement if modality is Modality.INFRARED else None
-    return register(seen[ground], picture, start=start)
+    if modality is Modality.INFRARED and shot.temperature_c is not None:
+        picture = shot.temperature_c
+    if modality is Modality.INFRARED and shot.placement is not None:
+        return register(visible, picture, start=shot.placement, reach=_PARALLAX)
+    return register(visible, picture)

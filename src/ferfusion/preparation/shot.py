@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ferfusion.errors import DataError
 from ferfusion.imaging.camera.grids import parse_scale
-from ferfusion.imaging.camera.kinds import recognise
+from ferfusion.imaging.camera.kinds import LEVELS, recognise
 from ferfusion.imaging.camera.opening import open_thermogram
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
 from ferfusion.imaging.files import decode_image, read_bytes
@@ -55,6 +56,7 @@ def read_shot(sample: Sample, preparation: Preparation) -> Shot:
         if thermogram is None and _holds_temperatures(file, data, preparation):
             thermogram = _open(file, preparation)
         else:
+            _refuse_counts(modality, file, data)
             pictures[modality] = decode_image(file, data)
     if thermogram is None:
         return Shot(pictures, None, None, hash_files(files))
@@ -103,6 +105,15 @@ def _holds_temperatures(file: ImageFile, data: bytes, preparation: Preparation) 
     # Without a scale, 16-bit pictures are pictures, as they are for `study`.
     wanted = ("temperatures",) if preparation.scale is None else ("temperatures", "counts")
     return kind.is_read and kind.holds in wanted
+
+
+def _refuse_counts(modality: Modality, file: ImageFile, data: bytes) -> None:
+    """Refuses a sensor's counts as a visible picture; as infrared they are at least a pattern."""
+    if modality is Modality.VISIBLE and recognise(file.path.name, data) == LEVELS:
+        raise DataError(
+            f"{file} holds 16-bit counts of a sensor, so it is no photograph: give --scale if it "
+            "is infrared, or put it into a folder called infrared to use its mere pattern."
+        )
 
 
 def _open(file: ImageFile, preparation: Preparation) -> Thermogram:
