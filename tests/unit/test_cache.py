@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -522,7 +523,7 @@ def test_a_disk_that_fills_up_gets_a_sentence_and_nothing_stays(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path, text: str) -> None:
-        raise OSError(cache.errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(cache, "write_text", fail)
     with pytest.raises(ConfigError, match=r"disk of .* was full.*--cache"):

@@ -1,6 +1,5 @@
 """Decode every picture once and keep it as bytes: later epochs and later runs cost nothing."""
 
-import errno
 import hashlib
 import json
 import math
@@ -28,7 +27,13 @@ from ferfusion.data.cache_folder import (
     note_mapped,
 )
 from ferfusion.data.dataset import Dataset
-from ferfusion.errors import BrokenFilesError, ConfigError, DataError, ImageError
+from ferfusion.errors import (
+    BrokenFilesError,
+    ConfigError,
+    DataError,
+    ImageError,
+    is_disk_full,
+)
 from ferfusion.imaging.files import decode_image, fingerprint_bytes, read_bytes
 from ferfusion.memory import keep_freed_memory
 from ferfusion.modality import Modality
@@ -44,7 +49,6 @@ FORMAT = "3"  # part of every key: raise it when decoding, resizing or what is k
 
 _LOOKED_AT = 500  # rows whose checksum is compared when an entry is opened: 17 ms at 224 px
 _AHEAD = 64  # pictures decoded but not yet written, at most
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -289,7 +293,7 @@ def _decode(
             known = json.dumps({"digests": digests, "checksums": checksums})
             write_text(path.with_suffix(".json"), known)
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if not is_disk_full(error):
             raise
         raise ConfigError(
             f"The disk of {path.parent} was full before all pictures were decoded. Make room, or "
