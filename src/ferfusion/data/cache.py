@@ -20,7 +20,7 @@ from jaxtyping import Int, Shaped, UInt8
 from ferfusion.atomic import replacing, write_text
 from ferfusion.data.cache_folder import (
     LIMIT_GB,
-    default_cache_folder,
+    find_cache_folder,
     hold_entry,
     is_there,
     make_room,
@@ -144,7 +144,7 @@ def decode_all(
         DataError: What was written can't be read back.
     """
     samples = dataset.complete_in(modalities).samples
-    folder = (folder or default_cache_folder()).resolve()
+    folder = find_cache_folder(folder)
     shape = (len(samples), size_px, size_px, 3)
     files = {m: [s.images[m] for s in samples] for m in modalities}
     paths = dict(zip(modalities, _name_entries(folder, files.values(), size_px), strict=True))
@@ -155,6 +155,9 @@ def decode_all(
     opened = {m: one for m, one in found.items() if isinstance(one, _Opened)}
     broken: list[str] = []
     notes: list[str] = []
+    # Also where nothing is missing: what lies there may be more than it may be now.
+    if removed := make_room(folder, wanted, limit_gb, what):
+        notes.append(removed)
     if missing:
         keep_freed_memory()
     for place, modality in enumerate(missing):
@@ -168,7 +171,6 @@ def decode_all(
             else:
                 if now is not None:
                     notes.append(f"Decoded the {modality} pictures again: {now}.")
-                make_room(folder, wanted, limit_gb, what)
                 try:
                     _decode(files[modality], path, shape, tell)
                 except BrokenFilesError as error:
