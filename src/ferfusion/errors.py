@@ -100,7 +100,7 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK_FULL
 
 
-def find_remedy(error: Exception) -> str | None:
+def find_remedy(error: BaseException) -> str | None:
     """Gives the sentence for what the user can mend; None for a fault of ours.
 
     >>> find_remedy(PermissionError(13, "Permission denied", "notes.csv"))
