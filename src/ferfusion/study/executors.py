@@ -22,7 +22,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any, cast
 
-from ferfusion.errors import find_remedy
+from ferfusion.errors import FerfusionError, find_remedy, is_disk_full
 
 Tell = Callable[[Any], None]
 """Sends a small event, which can be pickled, to the caller while the task runs."""
@@ -119,8 +119,8 @@ def attempt(call: Callable[[Tell], None], tell: Tell) -> Trouble | None:
     try:
         call(tell)
     except Exception as error:
-        if (remedy := find_remedy(error)) is not None:
-            return remedy, ""
+        if isinstance(error, FerfusionError) or is_disk_full(error):
+            return find_remedy(error) or "", ""
         return f"{type(error).__name__}: {error}", traceback.format_exc()
     return None
 
