@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,6 +39,8 @@ WORKS = {
 
 WIDTH_PT, HEIGHT_PT, LEFT_PT = 620.0, 440.0, 46.0
 _COLOURS = (FUSION_COLOURS["early"], FUSION_COLOURS["late"], FUSION_COLOURS["single"], INK)
+_DASHES = ("-", (0, (3.5, 1.6)))
+_MARKERS = "os^Dv<P*"
 _LEAST_MB = 1.0
 
 
@@ -120,7 +123,7 @@ def _draw(
 ) -> None:
     for number, points in enumerate(lines.values()):
         x, y = zip(*points, strict=True)
-        axes.plot(x, y, color=_COLOURS[number % 4], marker="o", markersize=3.2, linewidth=1.3)
+        axes.plot(x, y, **_choose_style(number), linewidth=1.3)
     if not lines:
         axes.text(0.5, 0.5, "not measured yet", ha="center", transform=axes.transAxes, color=FAINT)
         axes.set_xticks([])
@@ -144,6 +147,17 @@ def _draw(
     axes.grid(color=RULE, linewidth=0.6)
     strip_axes(axes)
     _label_ends(axes, lines, beside=beside)
+
+
+def _choose_style(number: int) -> dict[str, Any]:
+    """Gives the look of a line: colours come twice, so dashes and markers tell lines apart, too."""
+    marker = _MARKERS[number]
+    return {
+        "color": _COLOURS[number % 4],
+        "linestyle": _DASHES[number // 4],
+        "marker": marker,
+        "markersize": 4.6 if marker in "P*" else 3.4,
+    }
 
 
 def _label_ends(axes: Axes, lines: Mapping[str, Points], *, beside: bool) -> None:
@@ -176,7 +190,13 @@ def _label_ends(axes: Axes, lines: Mapping[str, Points], *, beside: bool) -> Non
             fontsize=8,
             color=colour,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6}
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.6,
+                "linestyle": _DASHES[number // 4],
+                "alpha": 0.7,
+            }
             if beside
             else None,
         )

@@ -24,6 +24,7 @@ import torch
 from torch.nn import functional
 
 from ferfusion.atomic import replacing, write_text
+from ferfusion.errors import FerfusionError, find_remedy
 
 UNITS = {
     "epoch_single": "s",
@@ -105,17 +106,20 @@ def run_part(
         What it gives, and `peak_mb`: the most memory the process held.
 
     Raises:
-        RuntimeError: The part failed, or the process died.
+        FerfusionError: The part met something that the user can mend.
+        RuntimeError: The part failed otherwise, or the process died.
     """
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_do_part, args=(sender, do, given))
     process.start()
     sender.close()
     try:
-        answer, problem = receiver.recv()
+        answer, remedy, problem = receiver.recv()
     except EOFError:
-        answer, problem = {}, "its process died; is there enough memory?"
+        answer, remedy, problem = {}, None, "its process died; is there enough memory?"
     process.join()
+    if remedy:
+        raise FerfusionError(remedy)
     if problem:
         raise RuntimeError(f"{do.__module__}.{do.__name__} failed: {problem}")
     return answer
@@ -123,9 +127,9 @@ def run_part(
 
 def _do_part(sender: Connection, do: Callable[..., Mapping[str, Any]], given: Sequence[object]):
     try:
-        answer = ({**do(*given), "peak_mb": find_peak_mb()}, "")
-    except BaseException:
-        answer = ({}, traceback.format_exc())
+        answer = ({**do(*given), "peak_mb": find_peak_mb()}, None, "")
+    except BaseException as error:
+        answer = ({}, find_remedy(error), traceback.format_exc())
     sender.send(answer)
     sender.close()
 

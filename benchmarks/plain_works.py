@@ -15,6 +15,8 @@ from setting import Setting
 
 Measured = dict[str, Any]
 ALL = plain.MODALITIES
+BACKBONES = ("resnet18", "shufflenet_v2", "mobilenet_v2")
+"""Those that the plain script builds as we do."""
 
 
 def choose_workers(setting: Setting) -> Measured:

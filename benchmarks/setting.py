@@ -17,10 +17,11 @@ from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import draw_paper_split, draw_subject_split, write_split
 from ferfusion.data.synthetic import draw_sample
+from ferfusion.errors import DataError
 from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.imaging.drawn.light import LIGHTS
 from ferfusion.modality import MODALITIES
-from ferfusion.models.backbones import find_backbone
+from ferfusion.models.backbones import build_trunk, find_backbone
 
 VIRI_COUNTS = {"angry": 111, "happy": 114, "neutral": 114, "sad": 114, "surprised": 113}
 """VIRI's 566 samples, class by class (Naseem et al. 2024, Table 1)."""
@@ -151,12 +152,21 @@ def open_complete(path: Path) -> Dataset:
     """Opens a data set and keeps the samples that have all three modalities, as plain files.
 
     Raises:
-        SystemExit: Pictures lie in archives, which the plain script doesn't read.
+        DataError: Pictures lie in archives, which the plain script doesn't read.
     """
     dataset = open_dataset(path).complete_in(MODALITIES)
     if any(image.member is not None for s in dataset.samples for image in s.images.values()):
-        raise SystemExit(f"Pictures of {path} lie in archives. Unpack them first.")
+        raise DataError(f"Pictures of {path} lie in archives. Unpack them first.")
     return dataset
+
+
+def check_weights(backbone: str, path: Path) -> None:
+    """Makes sure that a file of weights fits a backbone.
+
+    Raises:
+        WeightsError: It doesn't.
+    """
+    build_trunk(find_backbone(backbone), str(path))
 
 
 def write_weights(backbone: str, path: Path) -> Path:

@@ -10,6 +10,9 @@ from typing import Any
 from growth_figure import WORKS, measure_slope
 from measuring import UNITS
 
+from ferfusion.errors import ConfigError
+from ferfusion.training.recipe import Recipe
+
 Row = Mapping[str, str]
 
 NOT_YET = "not measured yet"
@@ -27,17 +30,18 @@ TARGETS = {
 }
 """How many times as fast as the plain script each work must be, on two cores."""
 _OTHERS = ("gpu-", "growth-", "scaling-")
+_UNTOLD = ("gflop_per_s", "compared_samples")
 
 
 def fill(page: str, name: str, text: str) -> str:
     """Gives the page with another text between the two marks of a section.
 
     Raises:
-        ValueError: The page doesn't have each of them once.
+        ConfigError: The page doesn't have each of them once.
     """
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if page.count(begin) != 1 or page.count(end) != 1:
-        raise ValueError(f"The page needs {begin} and {end} once each.")
+        raise ConfigError(f"The page needs {begin} and {end} once each; give another --page.")
     before, _, rest = page.partition(begin)
     _, _, after = rest.partition(end)
     return f"{before}{begin}\n\n{text}\n\n{end}{after}"
@@ -54,15 +58,16 @@ def read_all(folder: Path, pattern: str) -> list[tuple[Path, list[dict[str, str]
 
 def tell_ratios(results: Path) -> str:
     """Holds every ratio against its target, machine by machine."""
-    tables = _read_yardsticks(results)
-    parts = [
-        _say_source(path, rows) + "\n\n" + _tell_ratios({row["work"]: row for row in rows})
-        for path, rows in tables
-    ]
-    return "\n\n".join(parts) or _tell_ratios({})
+    parts: list[str] = []
+    for path, rows in _read_yardsticks(results):
+        by_work = {row["work"]: row for row in rows}
+        works = _read_conditions(path).get("works", {})
+        notes = "\n".join(f"* {sentence}" for sentence in list_conditions(by_work, works))
+        parts += [_say_source(path, rows), _tell_ratios(by_work, works), notes]
+    return "\n\n".join(parts) or _tell_ratios({}, {})
 
 
-def _tell_ratios(rows: Mapping[str, Row]) -> str:
+def _tell_ratios(rows: Mapping[str, Row], works: Mapping[str, Any]) -> str:
     lines: list[list[str]] = []
     for work, target in TARGETS.items():
         if work not in rows:
@@ -77,7 +82,7 @@ def _tell_ratios(rows: Mapping[str, Row]) -> str:
                 f"{_round(row['ours'])} {unit}",
                 f"{_round(ratio)} ({_round(row['ratio_min'])} to {_round(row['ratio_max'])})",
                 f"{target:g}",
-                "yes" if ratio >= target else "no",
+                _say_reached(ratio, _find_least(row, works.get(work, {})), target),
                 _round(row["peak_mb"]),
             ]
         )
@@ -85,14 +90,105 @@ def _tell_ratios(rows: Mapping[str, Row]) -> str:
     return _table(heading, lines)
 
 
+def list_conditions(rows: Mapping[str, Row], works: Mapping[str, Any]) -> list[str]:
+    """Says what one must know to read the ratios, as far as the conditions tell.
+
+    Args:
+        rows: Of the table, by work.
+        works: Conditions of each work.
+    """
+    said = [
+        'Reached goes by the median of the rounds; "median" means that a round was below the target'
+        f"{_list_low_rounds(rows, works)}."
+    ]
+    if facts := works.get("comparison"):
+        sizes = facts["sizes"]
+        said.append(
+            f"comparison was measured with {sum(sizes['comparison_samples'].values())} samples, "
+            f"{sizes['comparison_epochs']} epochs and {facts['rounds']} rounds. Without the grid "
+            "that runs the models again, which a more careful script would spare itself, its ratio "
+            f"is {_round(facts['ratio_without_grid'])}."
+        )
+    if facts := works.get("epoch_frozen"):
+        said.append(_say_frozen(facts, rows["epoch_frozen"]))
+    if facts := works.get("late_grid"):
+        said.append(_say_grid(facts, rows["late_grid"]))
+    return said
+
+
+def _list_low_rounds(rows: Mapping[str, Row], works: Mapping[str, Any]) -> str:
+    least = {work: _find_least(row, works.get(work, {})) for work, row in rows.items()}
+    low = [
+        f"{work} ({_round_below(least[work], target)}, target {target:g})"
+        for work, target in TARGETS.items()
+        if work in rows and least[work] < target <= float(rows[work]["ratio_median"])
+    ]
+    return f": {', '.join(low)}" if low else "; there is none"
+
+
+def _find_least(row: Row, facts: Mapping[str, Any]) -> float:
+    """Gives the lowest ratio of a round, to more digits than the table has where they are known."""
+    rounds = zip(facts.get("plain_rounds", ()), facts.get("our_rounds", ()), strict=False)
+    return min((plain / ours for plain, ours in rounds), default=float(row["ratio_min"]))
+
+
+def _say_reached(ratio: float, least: float, target: float) -> str:
+    if ratio < target:
+        return "no"
+    return "yes" if least >= target else "median"
+
+
+def _say_frozen(facts: Mapping[str, Any], row: Row) -> str:
+    """Says what a frozen trunk gains over a whole training, with the epochs that compute."""
+    first, each_s = facts["ours"]["epochs_that_compute"], facts["ours"]["seconds_of_such_an_epoch"]
+    epochs = Recipe().epochs
+    plain_s = epochs * float(row["plain"])
+    ours_s = first * each_s + (epochs - first) * float(row["ours"])
+    return (
+        f"epoch_frozen's ratio holds from epoch {first + 1} on. Each of the first {first} computes "
+        f"the features of its augmentation and takes {_round(each_s)} s. A whole training of "
+        f"{epochs} epochs therefore comes to {_round(ours_s)} s against {_round(plain_s)}: a ratio "
+        f"of {_round(plain_s / ours_s)}."
+    )
+
+
+def _say_grid(facts: Mapping[str, Any], row: Row) -> str:
+    """Says what late_grid's plain side is, and what is left against a loop in numpy."""
+    timed, n = facts["sizes"]["forward_samples"], facts["sizes"]["grid_samples"]
+    one_ms, loop_ms = facts["plain"]["one_sample_one_mixture_ms"], facts["ours"]["numpy_loop_ms"]
+    mixtures = round(float(row["plain"]) / one_ms / n)
+    return (
+        f"late_grid's plain side was not run whole: one mixture of {timed} samples was timed and "
+        f"scaled up to {mixtures} mixtures of {n:,} samples. Whoever stores probabilities needs no "
+        f"model for it, only a loop in numpy, which takes {_round(loop_ms)} ms: against that the "
+        f"ratio is {_round(loop_ms / float(row['ours']))}."
+    )
+
+
+def _say_agreement(folder: Path) -> str:
+    """Holds the few samples of the benchmark against the counts of the study of precision."""
+    said = [
+        f"{row['same_label']} of {row['n']} ({int(row['same_label']) / int(row['n']):.1%}; "
+        f"{row['model']})"
+        for _, rows in read_all(folder, "*.csv")
+        for row in rows
+        if row.get("what") == "int8 in use"
+    ]
+    if not said:
+        return ""
+    return (
+        "The labels of these few samples say little. With more of them (see [Precision]"
+        f"(#precision)) int8 gave the label of fp32 in {' and '.join(said)}."
+    )
+
+
 def tell_bounds(results: Path) -> str:
     """Says what the machine can do, how near it a work comes, and what else was seen."""
     parts: list[str] = []
     for path, rows in _read_yardsticks(results):
-        conditions = path.with_suffix(".json")
-        if not conditions.exists():
+        known = _read_conditions(path)
+        if not known:
             continue
-        known = json.loads(conditions.read_text(encoding="utf-8"))
         peak = known["machine"]["peak"]
         bests = {
             kind: max(peak[f"{what}_{kind}_gflop_per_s"] for what in ("matmul", "convolution"))
@@ -104,6 +200,8 @@ def tell_bounds(results: Path) -> str:
             "better of a large product and a 3 x 3 convolution)."
         )
         parts.append(_table(["work", "seen beside its time"], _list_facts(known["works"])))
+    if parts and (said := _say_agreement(results / "precision")):
+        parts.append(said)
     return "\n\n".join(parts) or f"{NOT_YET.capitalize()}."
 
 
@@ -121,11 +219,18 @@ def _list_facts(works: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
                 said.append(f"{share:.0%} of the {kind} peak")
         if "ratio_without_grid" in facts:
             said.append(f"ratio {_round(facts['ratio_without_grid'])} without the plain grid")
-        for name, value in facts.get("ours", {}).items():
-            if isinstance(value, int | float | str) and name != "gflop_per_s":
-                is_share = name.startswith("share") or name == "label_agreement"
-                shown = f"{value:.1%}" if is_share else _round(value)
+        ours = facts.get("ours", {})
+        for name, value in ours.items():
+            if name == "label_agreement" and "compared_samples" in ours:
+                n = ours["compared_samples"]
+                said.append(f"same label as the trained model in {round(value * n)} of {n} samples")
+            elif isinstance(value, int | float | str) and name not in _UNTOLD:
+                shown = f"{value:.1%}" if name.startswith("share") else _round(value)
                 said.append(f"{name.replace('_', ' ')} {shown}")
+        if "plain_peak_mb" in facts:
+            said.append(f"the plain script's peak {_round(facts['plain_peak_mb'])} MB")
+        if not ours:
+            said.append("its arithmetic and its data path were not measured apart")
         lines.append([work, "; ".join(said)])
     return lines
 
@@ -236,6 +341,12 @@ def _read_yardsticks(results: Path) -> list[tuple[Path, list[dict[str, str]]]]:
     return [(path, rows) for path, rows in tables if not path.name.startswith(_OTHERS)]
 
 
+def _read_conditions(path: Path) -> dict[str, Any]:
+    """Reads the conditions beside a table; empty if there are none."""
+    conditions = path.with_suffix(".json")
+    return json.loads(conditions.read_text(encoding="utf-8")) if conditions.exists() else {}
+
+
 def _tell_plainly(folder: Path, pattern: str) -> str:
     parts: list[str] = []
     for path, rows in read_all(folder, pattern):
@@ -249,7 +360,7 @@ def _tell_plainly(folder: Path, pattern: str) -> str:
 def _say_source(path: Path, rows: Sequence[Row]) -> str:
     commits = list(dict.fromkeys(row["commit"] for row in rows if row.get("commit")))
     said = f" (commit {', '.join(commits)})" if commits else ""
-    return f"`{path.parent.name}/{path.name}`{said}."
+    return f"`{path.relative_to(path.parents[2])}`{said}."
 
 
 def _round(value: str | float) -> str:
@@ -264,6 +375,16 @@ def _round(value: str | float) -> str:
         return str(value)
     rounded = float(f"{number:.3g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
+
+
+def _round_below(value: float, limit: float) -> str:
+    """Writes a number with three digits, or with as many as it takes to see that it is below.
+
+    >>> _round_below(4.0991, 4.5), _round_below(1.59974, 1.6)
+    ('4.1', '1.5997')
+    """
+    written = (f"{value:.{digits}g}" for digits in range(3, 17))
+    return next((text for text in written if float(text) < limit), str(value))
 
 
 def _table(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

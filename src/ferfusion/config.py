@@ -200,7 +200,9 @@ class Settings:
         choices=("off", "auto", "on"),
     )
     profile: bool = _option(
-        False, "Measure where the time of each training goes; the page of `study` shows it."
+        False,
+        "Measure where the time of each training goes; `train` prints it, `study` has it on its "
+        "page.",
     )
 
 

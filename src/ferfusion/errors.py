@@ -20,7 +20,10 @@ escapes is a bug of ours.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FerfusionError(Exception):
@@ -110,3 +113,34 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return f"There is no {kind} '{name}'.{hint} Known: {shown}."
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Says whether the system refused to write because no room is left, or none for this user."""
+    return isinstance(error, OSError) and error.errno in _DISK_FULL
+
+
+def find_remedy(error: BaseException) -> str | None:
+    """Gives the sentence for what the user can mend; None for a fault of ours.
+
+    >>> find_remedy(PermissionError(13, "Permission denied", "notes.csv"))
+    "notes.csv can't be read or written: Permission denied. Choose another place, or change its \
+permissions."
+    >>> find_remedy(OSError(5, "Input/output error")) is None
+    True
+    """
+    if isinstance(error, FerfusionError):
+        return str(error)
+    if is_disk_full(error):
+        where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        return (
+            f"The disk is full, or your share of it{where}. Make room, or put --out and --cache on "
+            "another disk; what was finished is kept, and the same line goes on."
+        )
+    # Of a file the user named; anything else that the system refuses is a bug of ours.
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            f"{error.filename} can't be read or written: {error.strerror}. Choose another place, "
+            "or change its permissions."
+        )
+    return None

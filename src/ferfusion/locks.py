@@ -3,13 +3,24 @@
 A lock on `NAME` is a hidden file beside it, `.NAME.lock`. The file means nothing by itself: the
 system holds the lock for as long as this process lives, so a process that is killed frees it at
 once. On a network file system, that must support locks, as NFS and Lustre usually do.
+
+Who only reads a file waits for nobody, but may mark it as in use, so that nobody removes it to make
+room. Where the system has no `flock` (Windows), there are no such marks, and open files can't be
+removed anyway.
 """
 
+import os
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 
 @contextmanager
@@ -53,6 +64,46 @@ def try_to_hold(path: Path, *, tidies: bool = False) -> Iterator[bool]:
         yield True
     finally:
         _release(lock, tidies)
+
+
+def mark_in_use(path: Path, reader: object) -> None:
+    """Marks a file as in use, for all processes, until an object of this one is gone.
+
+    Args:
+        path: A file that is there.
+        reader: What holds its content, such as an array that is mapped to it.
+    """
+    if fcntl is None:
+        return
+    with suppress(OSError):
+        # Of the file itself, so one that takes its name later isn't meant.
+        file = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError:
+            os.close(file)
+            raise
+        weakref.finalize(reader, os.close, file)
+
+
+def is_in_use(path: Path) -> bool:
+    """Says whether any process, this one included, has marked a file as in use."""
+    if fcntl is None:
+        return False
+    try:
+        # On NFS, who wants a file alone must have opened it for writing.
+        file = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return False
 
 
 def _lock(path: Path) -> FileLock:

@@ -38,6 +38,7 @@ def test_everything_runs_at_toy_size_and_writes_its_numbers(tmp_path: Path, gpu:
         assert float(row["ours"]) > 0
         assert float(row["data_share"]) > 0
         assert row["unit"] == "images/s"
+        assert row["share_of_peak"] == "", "nobody knows what a CPU could do here"
     known = json.loads((tmp_path / "gpu-x.json").read_text())
     assert list(known["works"]) == gpu.list_works(toy=True)
     assert known["works"]["draws"]["together_us"] < known["works"]["draws"]["one_by_one_us"]

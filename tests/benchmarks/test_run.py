@@ -1,5 +1,6 @@
 """The benchmarks at toy size: every work runs and its numbers arrive. No time is judged."""
 
+import argparse
 import ast
 import csv
 import doctest
@@ -36,6 +37,14 @@ def load(monkeypatch: pytest.MonkeyPatch):
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(FOLDER / "run"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def open_run() -> ModuleType:
+    loader = SourceFileLoader("benchmarks_run", str(FOLDER / "run"))
+    run = module_from_spec(ModuleSpec(loader.name, loader, origin=loader.path))
+    run.__file__ = loader.path
+    loader.exec_module(run)
+    return run
 
 
 def test_every_work_runs_at_toy_size_and_writes_its_numbers(tmp_path: Path, load):
@@ -97,10 +106,7 @@ def test_what_cannot_be_meant_is_refused(
     load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     load("measuring")
-    loader = SourceFileLoader("benchmarks_run", str(FOLDER / "run"))
-    run = module_from_spec(ModuleSpec(loader.name, loader, origin=loader.path))
-    run.__file__ = loader.path
-    loader.exec_module(run)
+    run = open_run()
     for arguments, sentence in (
         (["--works", "epoch_double"], "there is no work epoch_double"),
         (["--toy"], "--toy needs --out"),
@@ -109,6 +115,20 @@ def test_what_cannot_be_meant_is_refused(
         with pytest.raises(SystemExit):
             run.read_arguments()
         assert sentence in capsys.readouterr().err
+
+
+def test_names_of_works_are_whole_on_a_narrow_terminal(
+    load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    measuring = load("measuring")
+    run = open_run()
+    monkeypatch.setattr(run, "console", run.Console(width=80))
+    lines = {work: measuring.make_line(work, [9e7], [3.3], [2000.0], "x") for work in run.UNITS}
+    run.print_table(argparse.Namespace(toy=False, machine="m"), lines)
+    said = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in said.splitlines() if line.strip()}
+    assert all(rows[work][-2:] == ["2.73e+07", "2000"] for work in run.UNITS)
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_examples_hold(load):

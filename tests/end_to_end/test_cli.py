@@ -1,6 +1,7 @@
 """The commands as people type them, on a few drawn faces."""
 
 import csv
+import errno
 import json
 import os
 import re
@@ -778,3 +779,79 @@ def test_an_svms_features_have_a_cost_and_a_study_shows_what_training_makes_of_a
     assert (regions["gflop"], regions["memory_mb"]) == (None, None)
     assert min(cost["latency_ms"] for cost in (one, two, regions)) > 0
     assert (out / "figures" / "augmentation.png").stat().st_size > 1000
+
+
+# ------------------------------------------------------------------------------- what is said when
+
+
+def test_train_says_in_which_numbers_it_computes_and_where_the_time_went(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferfusion.training.machine.cpu_has_bf16", lambda: True)
+    line = ("train", data, *FAST, "--modalities", "infrared", "--backbone", "resnet18")
+    out = tmp_path / "run"
+    answer = ferfusion(*line, "--precision", "auto", "--profile", "--out", out)
+    assert answer.code == 0, answer.said
+    assert answer.out.count("Computing in bf16 (this CPU and resnet18 gain by it; ") == 1
+    assert "Where the time went" in answer.said
+    assert re.search(r"infrared [\d.]+ s( \d+%){5}", answer.said)
+    assert json.loads((out / "run.json").read_text())["precision"] == "bf16"
+    again = ferfusion(*line, "--out", tmp_path / "fp32")
+    assert again.code == 0, again.said
+    assert "Computing" not in again.said
+    assert "Where the time went" not in again.said
+
+
+def test_study_says_in_which_numbers_it_computes(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferfusion.training.machine.cpu_has_bf16", lambda: True)
+    (tmp_path / "thesis.txt").touch()
+    line = (*FAST, "--backbone", "resnet18", "--precision", "auto", "--out", tmp_path)
+    answer = ferfusion("study", data, *line)
+    assert answer.code == 2
+    assert answer.out.count("Computing in bf16") == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_gets_a_sentence(
+    ferfusion: Ferfusion,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("ferfusion.cli.train.save_config", fail)
+    answer = ferfusion("train", data, *FAST, "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert "The disk is full" in answer.said
+    assert "Make room" in answer.said
+    assert "Traceback" not in answer.said
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_cost_the_page(
+    ferfusion: Ferfusion, data: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(copied / "figures")
+    (copied / "report.html").unlink()
+
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def break_down(*_: object) -> None:
+        raise ValueError("no such colour")
+
+    monkeypatch.setattr("ferfusion.cli.study.draw_activation_maps", fill)
+    monkeypatch.setattr("ferfusion.cli.study.write_figures", break_down)
+    answer = ferfusion("study", data, *FAST, "--note", "Drawn.", "--out", copied)
+    assert answer.code == 0, answer.said
+    assert "activation-maps.png is missing" in answer.said
+    assert "The disk is full" in answer.said
+    assert "Some figures are missing" in answer.said
+    assert "no such colour" in answer.said
+    page = (copied / "report.html").read_text()
+    assert "figures/augmentation.png" in page
+    assert "figures/activation-maps.png" not in page

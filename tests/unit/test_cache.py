@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+import re
 import shutil
 import threading
 import zipfile
@@ -509,6 +511,26 @@ def test_more_than_the_limit_is_refused_before_decoding(
     assert find_entry(folder).exists()
 
 
+def test_what_lies_there_above_a_lower_limit_goes_though_nothing_is_decoded(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    one = cache._estimate_nbytes((4, SIZE, SIZE, 3)) / 1e9
+    paths = [
+        max(folder.glob("*.npy"), key=lambda path: path.stat().st_mtime_ns)
+        for modality in (V, M, IR)
+        if decode_all(dataset, (modality,), SIZE, folder=folder)
+    ]
+    forbid_opening(monkeypatch)
+    assert decode_all(dataset, (V,), SIZE, folder=folder, limit_gb=3.5 * one).notes == ()
+    (note,) = decode_all(dataset, (V,), SIZE, folder=folder, limit_gb=2.5 * one).notes
+    assert re.search(r"Removed from the cache in .*--cache-limit.*the 1 entry used longest", note)
+    assert [path.exists() for path in paths] == [True, False, True]
+    with pytest.raises(ConfigError, match="--cache-limit 1"):
+        decode_all(dataset, (V,), SIZE, folder=folder, limit_gb=0.5 * one)
+    assert [path.exists() for path in paths] == [True, False, True]
+
+
 def test_a_disk_without_room_is_refused_before_decoding(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -522,7 +544,7 @@ def test_a_disk_that_fills_up_gets_a_sentence_and_nothing_stays(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path, text: str) -> None:
-        raise OSError(cache.errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(cache, "write_text", fail)
     with pytest.raises(ConfigError, match=r"disk of .* was full.*--cache"):

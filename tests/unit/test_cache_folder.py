@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from ferfusion.cli import check
 from ferfusion.config import Settings
+from ferfusion.data import cache_folder
 from ferfusion.data.cache_folder import (
     default_cache_folder,
+    find_cache_folder,
     hold_entry,
     look_into,
     make_room,
@@ -165,6 +168,46 @@ def test_leftovers_beside_a_whole_entry_go_and_it_stays(tmp_path: Path) -> None:
     assert names(tmp_path) == {path.name, path.with_suffix(".json").name}
 
 
+def test_what_another_process_uses_stays_until_it_ends(tmp_path: Path) -> None:
+    used, idle = (write_entry(tmp_path, KEYS[i], 1000, used_at=1 + i) for i in range(2))
+    code = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from ferfusion.data.cache_folder import note_mapped\n"
+        "array = np.memmap(sys.argv[1], mode='r'); note_mapped(Path(sys.argv[1]), array)\n"
+        "print('reads', flush=True); sys.stdin.read()\n"
+    )
+    wanted = {tmp_path / f"{KEYS[9]}.npy": 1000}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, used], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"reads\n"
+        os.utime(used, ns=(1, 1))  # longest ago, and yet it stays
+        with pytest.raises(ConfigError, match=r"beside the .* in use"):
+            make_room(tmp_path, wanted, 1.5e-6, "Pictures")
+        assert used.exists()
+        assert idle.exists()
+        assert "1 entry used longest ago" in make_room(tmp_path, wanted, 2.5e-6, "Pictures")
+        assert used.exists()
+        assert not idle.exists()
+        reader.communicate()
+    make_room(tmp_path, wanted, 1.5e-6, "Pictures")
+    assert not used.exists()
+
+
+def test_a_folder_that_may_only_be_read_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_entry(tmp_path, KEYS[0], 1000)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(cache_folder, "try_to_hold", refuse)
+    assert make_room(tmp_path, {}, 5e-7, "Nothing") == ""
+    assert path.exists()
+
+
 def test_a_full_disk_makes_old_entries_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [write_entry(tmp_path, KEYS[i], 1000, used_at=1 + i) for i in range(3)]
 
@@ -182,12 +225,26 @@ def test_a_full_disk_makes_old_entries_go(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_check_says_where_how_large_how_many_and_the_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("FERFUSION_CACHE", str(tmp_path))
     write_entry(tmp_path, KEYS[0], 3_000_000)
     (tmp_path / f"{KEYS[1]}-audit.json").write_text("x" * 500_000)
-    check._print_cache(Settings(), check.Console(highlight=False))
+    (tmp_path / "benchmarks" / "drawn").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "drawn" / "face.jpg").write_bytes(bytes(7_000_000))
+    check._print_cache(Settings(), tmp_path, check.Console(highlight=False))
     said = capsys.readouterr().out
     assert f"3.5 MB in {tmp_path}, 1 entry" in said
     assert "20 GB (--cache-limit)" in said
+    assert "Other things in that folder: 7.0 MB" in said
+    check._print_cache(Settings(cache_limit=0), tmp_path, check.Console(highlight=False))
+    assert "not limited" in capsys.readouterr().out
+
+
+def test_a_file_is_no_cache_for_any_command(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.touch()
+    with pytest.raises(ConfigError, match=r"notes.txt is a file"):
+        check.run_check(Settings(cache=str(path)))
+    with pytest.raises(ConfigError, match=r"notes.txt is a file"):
+        find_cache_folder(path)
+    assert find_cache_folder(tmp_path / "new") == (tmp_path / "new").resolve()

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,7 @@ from ferfusion.study.executors import (
     Failure,
     Task,
     Tell,
+    attempt,
     count_cores,
     run_processes,
     run_serial,
@@ -358,3 +360,12 @@ def test_no_worker_outlives_the_one_who_asked(number: int) -> None:
             for pid in (process.pid, *pids):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+def test_a_full_disk_is_no_fault_of_ours() -> None:
+    def fail(tell: Tell) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    why, trace = attempt(fail, lambda event: None) or ("", "")
+    assert why.startswith("The disk is full")
+    assert trace == ""

@@ -37,7 +37,10 @@ OPTIONAL = {
 
 
 def run_check(settings: Settings) -> None:
-    """Prints three tables: packages, devices, weights."""
+    """Prints three tables: packages, devices, weights; and what the cache holds."""
+    from ferfusion.data.cache_folder import find_cache_folder
+
+    folder = find_cache_folder(Path(settings.cache) if settings.cache else None)
     console = Console(highlight=False)
     with console.status("importing everything once"):
         broken = _print_packages(console)
@@ -46,7 +49,7 @@ def run_check(settings: Settings) -> None:
         raise SystemExit(2)
     _print_devices(console)
     _print_weights(console)
-    _print_cache(settings, console)
+    _print_cache(settings, folder, console)
 
 
 def _print_packages(console: Console) -> list[str]:
@@ -112,17 +115,27 @@ def _print_weights(console: Console) -> None:
         )
 
 
-def _print_cache(settings: Settings, console: Console) -> None:
-    from ferfusion.data.cache_folder import default_cache_folder, look_into, say_size
+def _print_cache(settings: Settings, folder: Path, console: Console) -> None:
+    from ferfusion.data.cache_folder import look_into, measure_folder, say_size
 
-    folder = Path(settings.cache) if settings.cache else default_cache_folder()
     holding = look_into(folder)
     n = len(holding.entries)
+    limit = (
+        f"Above {settings.cache_limit:g} GB (--cache-limit) those used longest ago are removed "
+        "when a command next opens the cache"
+        if settings.cache_limit
+        else "Their size is not limited (--cache-limit 0)"
+    )
     console.print(
         f"\nDecoded pictures: {say_size(holding.nbytes)} in {folder}, {n} "
-        f"{'entry' if n == 1 else 'entries'} (one for each modality, size and data set). Above "
-        f"{settings.cache_limit:g} GB (--cache-limit) those used longest ago are removed; "
+        f"{'entry' if n == 1 else 'entries'} (one for each modality, size and data set). {limit}; "
         "--cache or FERFUSION_CACHE names another folder. They hold the faces of your data; delete "
         "the folder when you no longer need them.",
         soft_wrap=True,
     )
+    if others := measure_folder(folder) - holding.nbytes:
+        console.print(
+            f"Other things in that folder: {say_size(others)}, such as the faces that benchmarks "
+            "draw. The limit doesn't count them, and nothing removes them.",
+            soft_wrap=True,
+        )

@@ -42,6 +42,8 @@ def run_evaluate(run: Path, data: Path, part: str, out: Path | None, settings: S
             limit_gb=settings.cache_limit,
             advance=progress.decode,
         )
+    for note in store.notes:
+        say(note, colour="yellow")
     chosen = _choose_samples(run, store, part)
     rows = np.array([r for r, s in enumerate(store.samples) if s.id in chosen], dtype=np.int64)
     expressions = [store.samples[row].expression for row in rows]

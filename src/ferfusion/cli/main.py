@@ -9,7 +9,7 @@ from ferfusion.cli import picture_commands
 from ferfusion.cli.groups import FOLDER, Commands
 from ferfusion.cli.options import DATA, MACHINE, MODEL, TRAINING, settings_options
 from ferfusion.config import Settings, render
-from ferfusion.errors import FerfusionError
+from ferfusion.errors import FerfusionError, find_remedy
 
 
 @click.group(
@@ -205,19 +205,11 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except FerfusionError as error:
-        click.echo(click.style("Error: ", fg="red") + str(error), err=True)
-        sys.exit(2)
-    except OSError as error:
-        # Of a file the user named; anything else that the system refuses is a bug of ours.
-        if error.filename is None:
+    except (FerfusionError, OSError) as error:
+        remedy = find_remedy(error)
+        if remedy is None:
             raise
-        click.echo(
-            click.style("Error: ", fg="red")
-            + f"{error.filename} can't be read or written: {error.strerror}. Choose another place, "
-            "or change its permissions.",
-            err=True,
-        )
+        click.echo(click.style("Error: ", fg="red") + remedy, err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo(

@@ -15,9 +15,10 @@ from ferfusion.data.splits import shared_subjects
 from ferfusion.errors import ConfigError, SplitError, unknown_name
 from ferfusion.expression import NVIE, find_misspelt
 from ferfusion.modality import Modality, parse_modalities
-from ferfusion.models.backbones import BACKBONES, IMAGENET, NO_WEIGHTS
+from ferfusion.models.backbones import BACKBONES, IMAGENET, NO_WEIGHTS, find_backbone
 from ferfusion.study.plan import PLANS, Variant
 from ferfusion.study.workbench import Setup, Workbench, check_rows
+from ferfusion.training.machine import explain_precision
 from ferfusion.training.recipe import Hardware, Recipe
 
 
@@ -102,6 +103,14 @@ def make_setup(dataset: Dataset, settings: Settings, variant: Variant | None = N
         root=dataset.root,
         subject_pattern=settings.subject_pattern,
     )
+
+
+def tell_precision(*setups: Setup) -> None:
+    """Says on the terminal if `--precision auto` takes other numbers than fp32 for a model."""
+    backbones = [find_backbone(name) for name in dict.fromkeys(s.backbone for s in setups)]
+    explanation = explain_precision(setups[0].hardware, backbones)
+    if explanation is not None:
+        say(explanation)
 
 
 def _check_quirks(settings: Settings) -> None:

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +18,14 @@ from ferfusion.cli.setup import (
     open_data,
     save_config,
     say,
+    tell_precision,
     warn_of_doubts,
 )
 from ferfusion.config import Settings, read_config
 from ferfusion.data.augmentation_sheet import draw_augmentation_sheet
 from ferfusion.data.cache import ImageStore
 from ferfusion.data.dataset import Dataset
-from ferfusion.errors import ConfigError, ResultsError, StudyError
+from ferfusion.errors import ConfigError, ResultsError, StudyError, find_remedy
 from ferfusion.evaluation.predictions import write_predictions
 from ferfusion.reporting.figure_files import write_figures
 from ferfusion.reporting.latex import write_latex
@@ -145,6 +147,7 @@ def compare(
     tables = make_tables(dataset, out, settings)
     if settings.plan:
         _refuse_other_plan(settings.plan, {table.name for table in tables}, out)
+    tell_precision(*(table.setup for table in tables))
     jobs = list_jobs(tables, settings.seed)
     prepared = _prepare(tables, jobs, out, settings, progress)
     bench = prepared.bench
@@ -181,9 +184,11 @@ def compare(
             leaks=prepared.leaks,
             audited=prepared.audited or None,
         )
-        _draw_activation_maps(finished, bench.store, out, bench.hardware.device)
-        recipes = {table.name: table.setup.recipe for table in tables}
-        draw_augmentation(recipes, bench.store, out / "figures")
+        with sparing(f"{MAPS} is"):
+            _draw_activation_maps(finished, bench.store, out, bench.hardware.device)
+        with sparing("The sheets of augmented pictures are"):
+            recipes = {table.name: table.setup.recipe for table in tables}
+            draw_augmentation(recipes, bench.store, out / "figures")
         write_study(summary, out, progress)
     bench.fabric.barrier()
     return failures
@@ -222,6 +227,16 @@ def _prepare(
     return Prepared(open_bench(tables[-1]), work, tuple(leaks), audited)
 
 
+@contextmanager
+def sparing(what: str) -> Iterator[None]:
+    """Lets a picture fail and says so, because the page doesn't need it."""
+    try:
+        yield
+    except Exception as error:
+        why = find_remedy(error) or f"{type(error).__name__}: {error}"
+        say(f"{what} missing; the same line draws again. {why}", colour="yellow")
+
+
 def write_study(summary: StudySummary, out: Path, progress: StudyProgress) -> None:
     """Writes everything that people read of a study, from its finished runs alone."""
     write_results([run.record for run in summary.runs], out / "results.csv")
@@ -231,7 +246,8 @@ def write_study(summary: StudySummary, out: Path, progress: StudyProgress) -> No
         path = out / "predictions" / record.variant / f"{record.model}{of_seed}.csv"
         write_predictions(run.predictions, path)
     write_latex(summary, out / "tables.tex")
-    write_figures(summary, out / "figures", progress.draw_figures)
+    with sparing("Some figures are"):
+        write_figures(summary, out / "figures", progress.draw_figures)
     write_report(summary, out / "report.html")
 
 

@@ -1,16 +1,28 @@
 """`ferfusion train`: one model."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from ferfusion.cli.progress import StudyProgress
-from ferfusion.cli.setup import make_setup, open_data, save_config, say, warn_of_doubts
+from ferfusion.cli.setup import (
+    make_setup,
+    open_data,
+    save_config,
+    say,
+    tell_precision,
+    warn_of_doubts,
+)
 from ferfusion.config import Settings
 from ferfusion.errors import ConfigError
 from ferfusion.modality import Modality
 from ferfusion.study.plan import Row
-from ferfusion.study.run import run_row
+from ferfusion.study.run import Finished, run_row
 from ferfusion.study.workbench import Workbench
+from ferfusion.training.stopwatch import PHASES
 
 
 def run_train(data: Path, out: Path, settings: Settings) -> None:
@@ -21,6 +33,7 @@ def run_train(data: Path, out: Path, settings: Settings) -> None:
     dataset = open_data(data, settings)
     setup = make_setup(dataset, settings)
     row = choose_row(setup.modalities, settings)
+    tell_precision(setup)
     with StudyProgress() as progress:
         bench = Workbench(dataset, setup, out, progress.decode)
         if bench.fabric.is_global_zero:
@@ -28,11 +41,41 @@ def run_train(data: Path, out: Path, settings: Settings) -> None:
         warn_of_doubts(bench, settings)
         singles = {need.modalities[0]: out / "stages" / need.name for need in row.needs}
         progress.plan(sum(bench.work(r, seed) for r in (*row.needs, row)))
-        for need in row.needs:
-            folder = singles[need.modalities[0]]
-            run_row(bench, need, seed, folder, {}, partial(progress.on_event, need.name))
-        run_row(bench, row, seed, out, singles, partial(progress.on_event, row.name))
+        finished = [
+            run_row(
+                bench,
+                need,
+                seed,
+                singles[need.modalities[0]],
+                {},
+                partial(progress.on_event, need.name),
+            )
+            for need in row.needs
+        ]
+        finished.append(
+            run_row(bench, row, seed, out, singles, partial(progress.on_event, row.name))
+        )
+    if settings.profile:
+        print_times(finished, progress.console)
     say(f"\nThe model: {out}. To test it on other data: ferfusion evaluate {out} DATA")
+
+
+def print_times(finished: Sequence[Finished], console: Console) -> None:
+    """Prints where the time of each training went, as the page of a study shows it."""
+    profiles = {run.record.model: run.facts.get("profile") for run in finished}
+    measured = {model: profile for model, profile in profiles.items() if profile}
+    if not measured:
+        console.print("Nothing was trained under --profile, so there are no times to show.")
+        return
+    table = Table(title="Where the time went", title_justify="left")
+    table.add_column("model", overflow="fold")
+    for heading in ("measured", *PHASES):
+        table.add_column(heading, justify="right")
+    for model, profile in measured.items():
+        total = sum(profile.values())
+        shares = [f"{profile[phase] / total:.0%}" for phase in PHASES]
+        table.add_row(model, f"{total:.1f} s", *shares)
+    console.print(table)
 
 
 def choose_row(modalities: tuple[Modality, ...], settings: Settings) -> Row:

@@ -1,6 +1,5 @@
 """Decode every picture once and keep it as bytes: later epochs and later runs cost nothing."""
 
-import errno
 import hashlib
 import json
 import math
@@ -21,14 +20,20 @@ from jaxtyping import Int, Shaped, UInt8
 from ferfusion.atomic import replacing, write_text
 from ferfusion.data.cache_folder import (
     LIMIT_GB,
-    default_cache_folder,
+    find_cache_folder,
     hold_entry,
     is_there,
     make_room,
     note_mapped,
 )
 from ferfusion.data.dataset import Dataset
-from ferfusion.errors import BrokenFilesError, ConfigError, DataError, ImageError
+from ferfusion.errors import (
+    BrokenFilesError,
+    ConfigError,
+    DataError,
+    ImageError,
+    is_disk_full,
+)
 from ferfusion.imaging.files import decode_image, fingerprint_bytes, read_bytes
 from ferfusion.memory import keep_freed_memory
 from ferfusion.modality import Modality
@@ -44,7 +49,6 @@ FORMAT = "3"  # part of every key: raise it when decoding, resizing or what is k
 
 _LOOKED_AT = 500  # rows whose checksum is compared when an entry is opened: 17 ms at 224 px
 _AHEAD = 64  # pictures decoded but not yet written, at most
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def decode_all(
         DataError: What was written can't be read back.
     """
     samples = dataset.complete_in(modalities).samples
-    folder = (folder or default_cache_folder()).resolve()
+    folder = find_cache_folder(folder)
     shape = (len(samples), size_px, size_px, 3)
     files = {m: [s.images[m] for s in samples] for m in modalities}
     paths = dict(zip(modalities, _name_entries(folder, files.values(), size_px), strict=True))
@@ -151,6 +155,9 @@ def decode_all(
     opened = {m: one for m, one in found.items() if isinstance(one, _Opened)}
     broken: list[str] = []
     notes: list[str] = []
+    # Also where nothing is missing: what lies there may be more than it may be now.
+    if removed := make_room(folder, wanted, limit_gb, what):
+        notes.append(removed)
     if missing:
         keep_freed_memory()
     for place, modality in enumerate(missing):
@@ -164,7 +171,6 @@ def decode_all(
             else:
                 if now is not None:
                     notes.append(f"Decoded the {modality} pictures again: {now}.")
-                make_room(folder, wanted, limit_gb, what)
                 try:
                     _decode(files[modality], path, shape, tell)
                 except BrokenFilesError as error:
@@ -289,7 +295,7 @@ def _decode(
             known = json.dumps({"digests": digests, "checksums": checksums})
             write_text(path.with_suffix(".json"), known)
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if not is_disk_full(error):
             raise
         raise ConfigError(
             f"The disk of {path.parent} was full before all pictures were decoded. Make room, or "

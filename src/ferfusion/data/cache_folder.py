@@ -1,8 +1,8 @@
 """The folder of decoded pictures: where it is, what it holds, and how room is made for more.
 
 An entry is `KEY.npy`, the pictures, and `KEY.json`, what is known of them; it is there when both
-are. Every entry has a lock, held while it is written or removed. Readers need none: what they have
-mapped stays with them when its name is removed.
+are. Every entry has a lock, held while it is written or removed. Readers need none; they mark what
+they have mapped as in use, so that no process makes room by removing it.
 """
 
 import os
@@ -14,18 +14,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 from ferfusion.errors import ConfigError
-from ferfusion.locks import hold, try_to_hold
+from ferfusion.locks import hold, is_in_use, mark_in_use, try_to_hold
 
 LIMIT_GB = 20.0
 """How large the folder may grow unless told otherwise, in thousand million bytes."""
 
 _OURS = re.compile(r"\.?([0-9a-f]{32})(\.npy|\.json|-audit\.json)(\.\d+\.part)?")
-
-
-_mapped: WeakValueDictionary[Path, Any] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,31 @@ def default_cache_folder() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ferfusion"
+
+
+def find_cache_folder(chosen: Path | None) -> Path:
+    """Gives the folder that was chosen, or else the usual one, as a whole path.
+
+    Raises:
+        ConfigError: It is a file.
+    """
+    folder = (chosen or default_cache_folder()).resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(
+            f"The cache must be a folder, and {folder} is a file. Name a folder with --cache or "
+            "FERFUSION_CACHE."
+        )
+    return folder
+
+
+def measure_folder(folder: Path) -> int:
+    """Adds up the bytes of all files in a folder and the folders below it, whoever made them."""
+    nbytes = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # removed meanwhile
+                nbytes += (Path(root) / name).lstat().st_size
+    return nbytes
 
 
 def look_into(folder: Path) -> Holding:
@@ -127,23 +148,26 @@ def touch_entry(path: Path) -> None:
 def note_mapped(path: Path, array: Any) -> None:
     """Notes that an entry is used, now and for as long as anything of the array lives.
 
-    Until then this process makes no room by removing it: an audit must not push out the pictures of
-    the study it is part of, nor features the pictures they are computed of.
+    Until then no process makes room by removing it: an audit must not push out the pictures of the
+    study it is part of, nor features the pictures they are computed of, nor one study another's.
     """
     touch_entry(path)
-    _mapped[path] = array
+    mark_in_use(path, array)
 
 
-def make_room(folder: Path, wanted: Mapping[Path, int], limit_gb: float, what: str) -> None:
-    """Removes what killed processes left, and the entries used longest ago until all is there fits.
+def make_room(folder: Path, wanted: Mapping[Path, int], limit_gb: float, what: str) -> str:
+    """Removes what killed processes left, and the entries used longest ago until all the rest fits.
 
-    Those that this process has mapped stay.
+    Those that a process has mapped, or writes just now, stay.
 
     Args:
         folder: Of the cache.
         wanted: The entries that shall be there, and how many bytes each takes.
         limit_gb: How large the folder may be then; 0 is without limit. A full disk counts too.
         what: The wanted entries in words, for an error.
+
+    Returns:
+        A sentence on the entries that were removed; empty if there are none.
 
     Raises:
         ConfigError: It doesn't fit, even with everything removed that may be. No entry is removed.
@@ -153,7 +177,7 @@ def make_room(folder: Path, wanted: Mapping[Path, int], limit_gb: float, what: s
     holding = look_into(folder)
     there = {entry.path: entry.nbytes for entry in holding.entries}
     others = [entry for entry in holding.entries if entry.path not in wanted]
-    removable = [entry for entry in others if entry.path not in _mapped]
+    removable = [entry for entry in others if not is_in_use(entry.path)]
     needed = sum(wanted.values())
     removable_nbytes = sum(entry.nbytes for entry in removable)
     stays = holding.other_nbytes + sum(entry.nbytes for entry in others) - removable_nbytes
@@ -172,6 +196,9 @@ def make_room(folder: Path, wanted: Mapping[Path, int], limit_gb: float, what: s
             "Name a folder on a larger disk with --cache, or give a smaller --size."
         )
     used = stays + removable_nbytes + needed
+    if limit is not None and used <= limit:
+        limit = None  # only a full disk is a reason then
+    removed: list[int] = []
     for entry in removable:
         has_room = (limit is None or used <= limit) and free >= missing
         if has_room and entry.is_whole:
@@ -179,29 +206,39 @@ def make_room(folder: Path, wanted: Mapping[Path, int], limit_gb: float, what: s
         if remove_entry(entry.path, only_leftovers=has_room):
             used -= entry.nbytes
             free = shutil.disk_usage(folder).free
+            removed += [entry.nbytes] * entry.is_whole
+    if not removed:
+        return ""
+    entries = "1 entry" if len(removed) == 1 else f"{len(removed)} entries"
+    why = f"it may hold {say_size(limit)} (--cache-limit)" if limit else "its disk was full"
+    return (
+        f"Removed from the cache in {folder}, because {why}: the {entries} used longest ago, "
+        f"{say_size(sum(removed))}."
+    )
 
 
 def remove_entry(path: Path, *, only_leftovers: bool = False) -> bool:
     """Removes an entry and what killed processes left of it; says whether it was removed.
 
-    One that another process writes stays. So does one on Windows that another process has open.
+    One that another process writes stays. So does one that may not be removed: of a folder that can
+    only be read, or open in another process on Windows.
 
     Args:
         path: Of its pictures.
         only_leftovers: Keep it if it is there after all.
     """
-    with try_to_hold(path.with_suffix(""), tidies=True) as is_held:
-        if not is_held:
-            return False
-        try:
+    try:
+        with try_to_hold(path.with_suffix(""), tidies=True) as is_held:
+            if not is_held:
+                return False
             _remove_parts(path)
             if only_leftovers and is_there(path):
                 return False
             # The pictures first: without them, the rest is no entry.
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
-        except PermissionError:
-            return False
+    except OSError:
+        return False
     return True
 
 

@@ -42,8 +42,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ferfusion.data.cache import Advance, decode_all, default_cache_folder
-from ferfusion.data.cache_folder import LIMIT_GB
+from ferfusion.data.cache import Advance, decode_all
+from ferfusion.data.cache_folder import LIMIT_GB, find_cache_folder
 from ferfusion.data.copies import find_copies
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.links import Evidence, Link, LinkCollector, read_links, write_links
@@ -149,7 +149,7 @@ def audit_pictures(
     key = hashlib.sha256(
         f"audit {VERSION} {size_px}\n{names}{name_files(dataset.samples, dataset.root)}".encode()
     )
-    kept = (folder or default_cache_folder()) / f"{key.hexdigest()[:32]}-audit.json"
+    kept = find_cache_folder(folder) / f"{key.hexdigest()[:32]}-audit.json"
     if kept.exists():
         return PictureAudit(read_links(kept), counts, size_px)
 

@@ -44,8 +44,8 @@ def open_to_prepare(path: Path, subject_pattern: str | None) -> tuple[Dataset, s
     pairing = pair(candidates)
     dataset = Dataset(
         root=path,
-        reader="pictures without expressions",
-        pairing=pairing.sentence,
+        reader="Pictures without expressions",
+        pairing="Those of one name belong together; a camera's file brings its own photo.",
         subjects_from=None,
         labels=(UNLABELLED,),
         samples=pairing.samples,

@@ -22,7 +22,7 @@ class Preparation:
 
     Attributes:
         size_px: Side of the pictures that come out.
-        finds_faces: Whether pictures are cut to the face, or kept whole (squeezed to the square).
+        finds_faces: Whether pictures are cut to the face, or to a square around what all show.
         margin: Around the face's box, in parts of its longer side.
         straightens: Whether the eyes become level.
         least_face_px: Narrower faces are kept out.

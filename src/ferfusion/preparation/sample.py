@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ferfusion.imaging.faces.choosing import Choice, choose_face
 from ferfusion.imaging.faces.crop import Crop, frame_face
@@ -75,7 +75,7 @@ def prepare_sample(
             reason = f"{unsure} can't be laid on the {ground} picture with certainty"
             return Prepared(replace(record, reason=reason), {})
     height, width = next(iter(laid.pictures.values())).shape[:2]
-    crop = Crop((width - 1) / 2, (height - 1) / 2, max(height, width), 0.0)
+    crop = _frame_covered(laid.covered)
     if preparation.finds_faces and detector is not None:
         choice, where = find_face(laid.pictures, detector, preparation.least_face_px)
         if choice.face is None:
@@ -90,6 +90,16 @@ def prepare_sample(
             roll_deg=face.roll_deg,
         )  # fmt: skip
     return _cut(record, laid, crop, preparation)
+
+
+def _frame_covered(covered: Bool[np.ndarray, "height width"]) -> Crop:
+    """Gives the square around the part that every modality shows; all of it if there is none."""
+    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+    if not len(rows):
+        rows, columns = np.arange(covered.shape[0]), np.arange(covered.shape[1])
+    top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
+    side = max(bottom - top, right - left) + 1
+    return Crop((left + right) / 2, (top + bottom) / 2, float(side), 0.0)
 
 
 def _cut(record: Record, laid: "Laid", crop: Crop, preparation: Preparation) -> Prepared:
@@ -141,12 +151,14 @@ class Laid:
         temperature_c: Of infrared, NaN where it doesn't reach; None where there are only colours.
         found: The registration of each that was moved.
         by: `registration`, or `camera`.
+        covered: Where all pictures reach.
     """
 
     pictures: Pictures
     temperature_c: Float[np.ndarray, "height width"] | None
     found: dict[Modality, Registration]
     by: str
+    covered: Bool[np.ndarray, "height width"]
 
 
 def lay_on_visible(shot: Shot, preparation: Preparation) -> Laid:
@@ -166,6 +178,7 @@ def lay_on_visible(shot: Shot, preparation: Preparation) -> Laid:
     height, width = seen[ground].shape[:2]
     laid, motions, by = {ground: seen[ground]}, dict[Modality, Motion](), "registration"
     found: dict[Modality, Registration] = {}
+    covered = np.ones((height, width), bool)
     for modality in (m for m in MODALITIES if m in seen and m is not ground):
         placement = shot.placement if modality is Modality.INFRARED else None
         motion = placement or Motion()
@@ -178,12 +191,14 @@ def lay_on_visible(shot: Shot, preparation: Preparation) -> Laid:
             found[modality] = own
         motions[modality] = motion
         laid[modality] = lay_on(seen[modality], motion, width, height)
+        filled = np.ones(seen[modality].shape[:2], np.uint8)
+        covered &= lay_on(filled, motion, width, height) > 0
     temperature_c = shot.temperature_c
     if temperature_c is not None and ground is not Modality.INFRARED:
         temperature_c = lay_on(
             temperature_c, motions[Modality.INFRARED], width, height, outside=float("nan")
         )
-    return Laid({m: laid[m] for m in MODALITIES if m in laid}, temperature_c, found, by)
+    return Laid({m: laid[m] for m in MODALITIES if m in laid}, temperature_c, found, by, covered)
 
 
 def _find(

@@ -22,7 +22,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any, cast
 
-from ferfusion.errors import FerfusionError
+from ferfusion.errors import FerfusionError, find_remedy, is_disk_full
 
 Tell = Callable[[Any], None]
 """Sends a small event, which can be pickled, to the caller while the task runs."""
@@ -118,9 +118,9 @@ def attempt(call: Callable[[Tell], None], tell: Tell) -> Trouble | None:
     """Does one task here. An exception becomes words, which can always be sent."""
     try:
         call(tell)
-    except FerfusionError as error:
-        return str(error), ""
     except Exception as error:
+        if isinstance(error, FerfusionError) or is_disk_full(error):
+            return find_remedy(error) or "", ""
         return f"{type(error).__name__}: {error}", traceback.format_exc()
     return None
 

@@ -23,7 +23,7 @@ from ferfusion.data.augmentation import Policy
 from ferfusion.data.cache import find_damaged_row
 from ferfusion.data.cache_folder import (
     LIMIT_GB,
-    default_cache_folder,
+    find_cache_folder,
     hold_entry,
     is_there,
     make_room,
@@ -114,7 +114,7 @@ class FeatureCache:
         self.fabric = fabric
         self.trunks = trunks
         self.preprocessing = preprocessing
-        self.folder = (folder or default_cache_folder()).resolve()
+        self.folder = find_cache_folder(folder)
         self.limit_gb = limit_gb
         self._digests = {modality: _digest(trunk) for modality, trunk in trunks.items()}
         self._opened: dict[Path, Float[np.ndarray, "a b"]] = {}

@@ -1,6 +1,7 @@
 """Choosing device and precision, and starting Lightning Fabric on them."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,28 @@ def choose_precision(precision: Precision, device: str, backbone: Backbone) -> P
     if device == "cpu" and backbone.likes_bf16 and cpu_has_bf16():
         return "bf16"
     return "fp32"
+
+
+def explain_precision(hardware: Hardware, backbones: Sequence[Backbone]) -> str | None:
+    """Says in which numbers models are trained, where `auto` chose other ones than fp32.
+
+    Args:
+        hardware: As it was asked for, not settled.
+        backbones: Of all models; those that stay in fp32 aren't named.
+    """
+    if hardware.precision != "auto":
+        return None
+    device = choose_device(hardware.device)
+    reduced: dict[Precision, list[str]] = {}
+    for backbone in backbones:
+        precision = choose_precision(hardware.precision, device, backbone)
+        if precision != "fp32":
+            reduced.setdefault(precision, []).append(backbone.name)
+    if not reduced:
+        return None
+    names = " and ".join(dict.fromkeys(name for some in reduced.values() for name in some))
+    why = f"this CPU and {names} gain by it" if device == "cpu" else "this GPU gains by it"
+    return f"Computing in {' and '.join(reduced)} ({why}; --precision fp32 for full precision)."
 
 
 def choose_compile(hardware: Hardware, n_steps: int) -> bool:

@@ -1,0 +1,39 @@
+"""Python in the documents runs as it stands there."""
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferfusion.data.synthetic import write_synthetic_dataset
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_graph_of_the_performance_page_is_made_and_asked(
+    ferfusion: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    write_synthetic_dataset(Path("DATA"), subjects=6, size_px=48)
+    model = ("--backbone", "resnet10t", "--weights", "none", "--modalities", "visible,infrared")
+    training = ("--steps", 1, "--size", 48, "--epochs", 1, "--head-epochs", 0)
+    trained = ferfusion("train", "DATA", *model, *training, "--out", "RUN")
+    assert trained.code == 0, trained.said
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "performance.md").read_text(), re.S)
+    exec(compile(code, "performance.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert re.search(r"\{'angry': [\d.]+, .*'surprised': [\d.]+\}", said)
+    assert "30 answers in answers.csv" in said
+    with Path("answers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 30
+    probs = [[float(row[name]) for name in list(row)[3:]] for row in rows]
+    assert all(sum(some) == pytest.approx(1, abs=1e-4) for some in probs)
+    assert Path("int8.onnx").stat().st_size < Path("fp32.onnx").stat().st_size / 2
