@@ -1,0 +1,230 @@
+"""From pictures as cameras leave them to a data set, as people type it."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ferfusion.data.opening import open_dataset
+from ferfusion.data.synthetic import draw_sample
+from ferfusion.imaging.drawn.identity import draw_identity
+from ferfusion.imaging.faces.weights import VARIABLE
+from ferfusion.imaging.registration.motion import Motion
+
+SIDE = 256
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+MOTIONS = {"anna": Motion(1.04, 8.0, -5.0, 2.0), "bert": Motion(0.97, -6.0, 3.0, -1.0)}
+Ferfusion = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def weights(monkeypatch: pytest.MonkeyPatch, detector_weights: Path) -> None:
+    monkeypatch.setenv(VARIABLE, str(detector_weights))
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Two folders of two people; infrared is moved, each in its own way."""
+    for who, (name, motion) in enumerate(MOTIONS.items(), 4):
+        face = draw_sample(
+            draw_identity(who), "happy", light="even", intensity=0.8, seed=who,
+            size_px=SIDE, misalignment=0.0,
+        )  # fmt: skip
+        moved = cv2.warpAffine(
+            face.infrared, motion.matrix(SIDE, SIDE), (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE
+        )
+        for folder, picture in (("vis", face.visible), ("ir", moved)):
+            path = tmp_path / folder / f"{name}_{folder}.png"
+            path.parent.mkdir(exist_ok=True)
+            assert cv2.imwrite(str(path), picture[..., ::-1])
+        np.save(tmp_path / f"{name}.npy", face.temperature_c)
+    return tmp_path
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_two_folders_are_aligned(ferfusion: Ferfusion, pairs: Path) -> None:
+    out = pairs / "aligned"
+    done = ferfusion("align", pairs / "vis", pairs / "ir", "--out", out)
+    rows = {row["sample_id"]: row for row in read_table(out / "alignment.csv")}
+    columns = ["sample_id", "scale", "dx_px", "dy_px", "angle_deg", "quality", "passed"]
+    assert list(rows["anna"]) == columns
+    for name, motion in MOTIONS.items():
+        row = rows[name]
+        found = Motion(*(float(row[c]) for c in ("scale", "dx_px", "dy_px", "angle_deg")))
+        assert found.distance_px(motion, SIDE, SIDE) < 3
+        assert (out / f"{name}.infrared.png").exists()
+    assert done.code == (0 if all(row["passed"] == "yes" for row in rows.values()) else 1)
+    assert "of 2 pairs pass" in done.said
+    assert (out / "sheet.png").exists()
+
+
+def test_an_alignment_is_not_written_over(ferfusion: Ferfusion, pairs: Path) -> None:
+    line = ("align", pairs / "vis", pairs / "ir", "--out", pairs / "aligned")
+    ferfusion(*line)
+    again = ferfusion(*line)
+    assert again.code == 2
+    assert "is there already" in again.said
+    assert ferfusion(*line, "--overwrite").code in (0, 1)
+
+
+def test_an_affine_motion_has_its_columns(ferfusion: Ferfusion, pairs: Path) -> None:
+    visible, infrared = pairs / "vis/anna_vis.png", pairs / "ir/anna_ir.png"
+    ferfusion("align", visible, infrared, "--out", pairs / "one", "--motion", "affine")
+    (row,) = read_table(pairs / "one" / "alignment.csv")
+    assert float(row["aspect"]) == pytest.approx(1, abs=0.05)
+    assert row["sample_id"] == "anna"
+
+
+@pytest.mark.parametrize("problem", ["missing", "mixed", "no partner", "broken"])
+def test_what_cannot_be_aligned_is_said(ferfusion: Ferfusion, pairs: Path, problem: str) -> None:
+    visible, infrared = pairs / "vis", pairs / "ir"
+    if problem == "missing":
+        visible = pairs / "nowhere"
+    elif problem == "mixed":
+        infrared = pairs / "ir" / "anna_ir.png"
+    else:
+        for name in MOTIONS:
+            path = infrared / f"{name}_ir.png"
+            if problem == "broken":
+                path.write_bytes(b"no picture")
+            else:
+                path.rename(infrared / f"other-{name}.png")
+    done = ferfusion("align", visible, infrared, "--out", pairs / "out")
+    assert done.code == 2
+    assert "Error:" in done.said
+
+
+def test_an_msx_style_picture_is_made(ferfusion: Ferfusion, pairs: Path) -> None:
+    visible, infrared = pairs / "vis/anna_vis.png", pairs / "ir/anna_ir.png"
+    out = pairs / "msx.png"
+    assert ferfusion("msx", visible, infrared, "--out", out).code == 0
+    assert cv2.imread(str(out)).shape == (SIDE, SIDE, 3)
+    assert ferfusion("msx", visible, infrared, "--out", out).code == 2
+    plain = pairs / "plain.png"
+    assert ferfusion("msx", visible, infrared, "--out", plain, "--gain", 0, "--no-align").code == 0
+    assert (cv2.imread(str(plain)) == cv2.imread(str(infrared))).all()
+
+
+def test_msx_of_temperatures_takes_palette_and_span(ferfusion: Ferfusion, pairs: Path) -> None:
+    line = ("msx", pairs / "vis/anna_vis.png", pairs / "anna.npy", "--no-align", "--gain", 0)
+    ferfusion(*line, "--out", pairs / "a.png", "--palette", "white-hot", "--span", "20,40")
+    ferfusion(*line, "--out", pairs / "b.png", "--palette", "black-hot", "--span", "20,40")
+    first, second = (cv2.imread(str(pairs / name)).astype(int) for name in ("a.png", "b.png"))
+    assert np.abs(first + second - 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--gain", -1), "--gain is -1"),
+        (("--detail", 0), "--detail is 0 pixels"),
+        (("--span", "40,20"), "--span must rise"),
+        (("--span", "warm"), "is not two temperatures"),
+        (("--palette", "irn"), "Did you mean 'iron'"),
+        (("--out", "x.gif"), "use .png or .jpg"),
+    ],
+)
+def test_wrong_options_of_msx(
+    ferfusion: Ferfusion, pairs: Path, options: tuple[object, ...], sentence: str
+) -> None:
+    done = ferfusion("msx", pairs / "vis/anna_vis.png", pairs / "ir/anna_ir.png", *options)
+    assert done.code == 2
+    assert sentence in done.said
+
+
+def test_a_folder_is_prepared_and_read(ferfusion: Ferfusion, pairs: Path) -> None:
+    data, out = pairs / "data", pairs / "prepared"
+    for expression, name in (("happy", "anna"), ("sad", "bert")):
+        for folder in ("vis", "ir"):
+            goal = data / expression / folder / f"{name}.png"
+            goal.parent.mkdir(parents=True)
+            shutil.copy(pairs / folder / f"{name}_{folder}.png", goal)
+    line = ("prepare", data, "--out", out, "--size", 64, "--workers", 1, "--least-quality", 0)
+    done = ferfusion(*line)
+    assert done.code == 0, done.said
+    assert "2 of 2 samples are kept, 2 of them in all three modalities" in done.said
+    dataset = open_dataset(out)
+    assert [str(m) for m in dataset.modalities] == ["visible", "infrared", "msx"]
+    assert not dataset.leftovers
+    page = (out / "prepared.html").read_text()
+    assert "This page holds your own pictures" in page
+    assert page.count("data:image/jpeg") == 6
+    assert "http" not in page.replace("http://www.w3.org", "")
+    again = ferfusion(*line)
+    assert again.code == 0
+    other = ferfusion(*line[:-2], "--margin", 0.5)
+    assert other.code == 2
+    assert "was prepared in another way" in other.said
+
+
+def test_pictures_without_expressions_get_a_table_to_fill_in(
+    ferfusion: Ferfusion, pairs: Path
+) -> None:
+    data = pairs / "flat"
+    data.mkdir()
+    for name in MOTIONS:
+        shutil.copy(pairs / "vis" / f"{name}_vis.png", data)
+    out = pairs / "prepared"
+    done = ferfusion("prepare", data, "--out", out, "--size", 64, "--workers", 1)
+    assert done.code == 0, done.said
+    assert "fill in the column 'expression'" in done.said
+    rows = read_table(out / "samples.csv")
+    assert [row["sample_id"] for row in rows] == ["anna_vis", "bert_vis"]
+    assert all((out / row["visible"]).exists() for row in rows)
+    text = (out / "samples.csv").read_text()
+    text = text.replace("anna_vis,,,", "anna_vis,,happy,").replace("bert_vis,,,", "bert_vis,,sad,")
+    (out / "samples.csv").write_text(text)
+    assert open_dataset(out / "samples.csv").class_counts == {"happy": 1, "sad": 1}
+
+
+def test_nothing_usable_is_an_error_with_a_page(ferfusion: Ferfusion, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        path = tmp_path / "data" / name / "1.png"
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), np.full((90, 90, 3), 128, np.uint8))
+    done = ferfusion("prepare", tmp_path / "data", "--out", tmp_path / "out", "--workers", 1)
+    assert done.code == 2
+    assert "no face was found" in done.said
+    assert "--whole prepares pictures without looking for faces" in done.said
+    assert (tmp_path / "out" / "prepared.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--span", "40,20"), "must rise"),
+        (("--emissivity", 3), "emissivity must be from 0.01 to 1"),
+        (("--scale", "kilokelvin"), "There is no scale 'kilokelvin'"),
+        (("--size", 3), "--size"),
+        (("--least-quality", 2), "--least-quality"),
+    ],
+)
+def test_wrong_options_of_prepare(
+    ferfusion: Ferfusion, pairs: Path, options: tuple[object, ...], sentence: str
+) -> None:
+    done = ferfusion("prepare", pairs / "vis", "--out", pairs / "out", *options)
+    assert done.code == 2
+    assert sentence in done.said
+    assert not (pairs / "out").exists()
+
+
+def test_real_camera_files_are_prepared(ferfusion: Ferfusion, tmp_path: Path) -> None:
+    data = SHARED / "radiometric"
+    if not data.is_dir():
+        pytest.skip("needs ../shared/data/radiometric")
+    pytest.importorskip("flyr")
+    done = ferfusion("prepare", data, "--out", tmp_path / "out", "--whole", "--workers", 1)
+    assert done.code == 0, done.said
+    assert "2 of 3 samples are kept" in done.said
+    assert "16-bit counts of a sensor" in done.said
+    degrees = np.load(tmp_path / "out/temperature/unlabelled/flir_example.npy")
+    assert np.nanmax(degrees) == pytest.approx(62.3, abs=0.8)
