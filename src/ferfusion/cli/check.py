@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ferfusion.config import Settings
+from ferfusion.errors import WeightsError
 
 REQUIRED = {
     "torch": "torch",
@@ -100,19 +101,30 @@ def _print_weights(console: Console) -> None:
     from ferfusion.models.backbones import BACKBONES
 
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    table = Table("backbone", "ImageNet weights", title="Pretrained weights")
+    table = Table("of what", "file", title="Pretrained weights")
     missing: list[str] = []
     for name, describe in BACKBONES.items():
         file = describe().local_file()
         if file is None:
             missing.append(name)
         table.add_row(name, str(file) if file else "not here yet; fetched when first used")
+    table.add_row("face detector", _find_face_weights())
     console.print(table)
     if missing:
         console.print(
             "Without internet: download a file elsewhere and pass --weights "
             f"{missing[0]}=FILE, or put torchvision's into {folder}; or --weights none."
         )
+
+
+def _find_face_weights() -> str:
+    from ferfusion.imaging.faces.weights import find_weights
+
+    try:
+        found = find_weights()
+    except WeightsError as error:
+        return f"[red]{error}[/red]"
+    return str(found) if found else "not here yet; `ferfusion prepare` fetches them"
 
 
 def _print_cache(settings: Settings, folder: Path, console: Console) -> None:
