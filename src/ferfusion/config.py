@@ -17,6 +17,7 @@ import tomlkit
 
 from ferfusion.data.cache_folder import LIMIT_GB
 from ferfusion.errors import ConfigError, unknown_name
+from ferfusion.preprocessing import PICTURE
 from ferfusion.study.plan import PLANS, Plan
 from ferfusion.training.recipe import QUIRKS, Recipe
 
@@ -79,6 +80,11 @@ class Settings:
         LIMIT_GB,
         "How large that folder may grow, in GB; what was used longest ago is removed. 0: no limit.",
         least=0,
+    )
+    infrared_as: str = _option(
+        PICTURE,
+        "picture: as it is; of files that hold temperatures: window:20,40 (grey, the same degrees "
+        "for all), standardised (by each picture's mean) or palette:20,40 (iron).",
     )
     note: str = _option("", "A sentence about the data, shown beside every number of the page.")
     # Model

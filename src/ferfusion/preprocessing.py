@@ -1,15 +1,75 @@
 """How pixels become numbers a model was trained on; saved with every checkpoint."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
+from ferfusion.errors import ConfigError, unknown_name
 from ferfusion.modality import Modality
 
 Channels = tuple[float, float, float]
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+
+
+HeatKind = Literal["window", "standardised", "palette"]
+
+PICTURE = "picture"
+"""What `--infrared-as` says where infrared pictures are taken as they are."""
+
+
+@dataclass(frozen=True)
+class HeatInput:
+    """How degrees become the infrared picture that a model sees.
+
+    Attributes:
+        kind: `window`: grey from `low_c` to `high_c`, the same for every picture. `standardised`:
+            grey by how far from the picture's own mean, which takes away how warm a face is.
+            `palette`: the window in the colours of iron, as a camera shows them.
+        low_c: Temperature of the darkest level.
+        high_c: Temperature of the brightest level.
+    """
+
+    kind: HeatKind
+    low_c: float = 20.0
+    high_c: float = 40.0
+
+    def __str__(self) -> str:
+        if self.kind == "standardised":
+            return self.kind
+        return f"{self.kind}:{self.low_c:g},{self.high_c:g}"
+
+
+def parse_heat(text: str) -> HeatInput | None:
+    """Reads what `str` of a `HeatInput` gave, or None from `picture`.
+
+    >>> parse_heat("window:22,38")
+    HeatInput(kind='window', low_c=22.0, high_c=38.0)
+    >>> parse_heat("picture") is None
+    True
+
+    Raises:
+        ConfigError: It is neither, or the window doesn't rise.
+    """
+    kind, _, window = text.partition(":")
+    if kind == PICTURE and not window:
+        return None
+    if kind not in get_args(HeatKind):
+        known = (PICTURE, *get_args(HeatKind))
+        raise ConfigError(unknown_name("way to show infrared", kind, known))
+    if not window:
+        return HeatInput(cast("HeatKind", kind))
+    try:
+        low, high = (float(number) for number in window.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            f"--infrared-as {text} has no window of two temperatures: write {kind}:20,40."
+        ) from error
+    if not (low < high and math.isfinite(high - low)):
+        raise ConfigError(f"The window of --infrared-as {text} must rise, as in {kind}:20,40.")
+    return HeatInput(cast("HeatKind", kind), low, high)
 
 
 @dataclass(frozen=True)
@@ -22,11 +82,13 @@ class Preprocessing:
         size_px: Side of the square a model sees.
         mean: Per modality, per RGB channel, of values in [0, 1].
         std: Likewise.
+        heat: How temperatures became infrared pictures; None where they were pictures.
     """
 
     size_px: int
     mean: Mapping[Modality, Channels]
     std: Mapping[Modality, Channels]
+    heat: HeatInput | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Gives plain values that `from_json` reads back."""
@@ -34,6 +96,7 @@ class Preprocessing:
             "size_px": self.size_px,
             "mean": {str(m): list(v) for m, v in self.mean.items()},
             "std": {str(m): list(v) for m, v in self.std.items()},
+            "infrared_as": str(self.heat or PICTURE),
         }
 
     @staticmethod
@@ -47,4 +110,6 @@ class Preprocessing:
             size_px=int(values["size_px"]),
             mean=channels(values["mean"]),
             std=channels(values["std"]),
+            # Checkpoints of the first months don't say it.
+            heat=parse_heat(values.get("infrared_as", PICTURE)),
         )

@@ -1,6 +1,7 @@
 """`ferfusion evaluate`: a trained model on any data of the same classes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ferfusion.evaluation.metrics import summarise
 from ferfusion.evaluation.predictions import Predictions, write_predictions
 from ferfusion.models.blueprint import Blueprint
 from ferfusion.models.checkpoint import load_checkpoint
+from ferfusion.preprocessing import PICTURE
 from ferfusion.reporting.tables import format_proportion
 from ferfusion.study.run import SEEN
 from ferfusion.training.machine import choose_device
@@ -32,12 +34,15 @@ def run_evaluate(run: Path, data: Path, part: str, out: Path | None, settings: S
         raise ResultsError(f"{out} is there already and is not overwritten. Give another --out.")
     checkpoint = load_checkpoint(run)
     blueprint = checkpoint.blueprint
+    heat = checkpoint.preprocessing.heat
+    settings = replace(settings, infrared_as=str(heat or PICTURE))
     dataset = _fit_to_model(open_data(data, settings), blueprint)
     with StudyProgress() as progress:
         store = decode_all(
             dataset,
             blueprint.modalities,
             checkpoint.preprocessing.size_px,
+            heat=heat,
             folder=Path(settings.cache) if settings.cache else None,
             limit_gb=settings.cache_limit,
             advance=progress.decode,

@@ -9,7 +9,7 @@ import click
 
 from ferfusion.config import OPTIONS, Settings, resolve
 
-DATA = ("split", "split_file", "subject_pattern", "size", "cache", "cache_limit")
+DATA = ("split", "split_file", "subject_pattern", "size", "infrared_as", "cache", "cache_limit")
 MODEL = ("modalities", "backbone", "weights", "dropout")
 TRAINING = (
     "seed",

@@ -8,6 +8,7 @@ from ferfusion.cli.progress import StudyProgress
 from ferfusion.cli.setup import say
 from ferfusion.config import Settings
 from ferfusion.data.opening import open_dataset
+from ferfusion.data.temperatures import use_temperatures
 from ferfusion.errors import ConfigError, ResultsError
 from ferfusion.models.backbones import IMAGENET, NO_WEIGHTS
 from ferfusion.study.rerun import (
@@ -53,6 +54,8 @@ def run_rerun(run: Path, data: Path | None, out: Path | None, settings: Settings
         )
     pattern = settings.subject_pattern or setup.subject_pattern
     dataset = open_dataset(data, subject_pattern=pattern or None)
+    if setup.heat is not None:
+        dataset = use_temperatures(dataset)
     out = out or Path(f"rerun-{run.resolve().name}")
     if (out / REPETITION).exists():
         raise ResultsError(

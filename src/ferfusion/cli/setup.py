@@ -12,10 +12,12 @@ from ferfusion.config import Settings, render
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import shared_subjects
+from ferfusion.data.temperatures import use_temperatures
 from ferfusion.errors import ConfigError, SplitError, unknown_name
 from ferfusion.expression import NVIE, find_misspelt
 from ferfusion.modality import Modality, parse_modalities
 from ferfusion.models.backbones import BACKBONES, IMAGENET, NO_WEIGHTS, find_backbone
+from ferfusion.preprocessing import parse_heat
 from ferfusion.study.plan import PLANS, Variant
 from ferfusion.study.workbench import Setup, Workbench, check_rows
 from ferfusion.training.machine import explain_precision
@@ -24,7 +26,10 @@ from ferfusion.training.recipe import Hardware, Recipe
 
 def open_data(data: Path, settings: Settings) -> Dataset:
     """Reads the data set and says on the terminal what was left out of it."""
+    heat = parse_heat(settings.infrared_as)
     dataset = open_dataset(data, subject_pattern=settings.subject_pattern or None)
+    if heat is not None:
+        dataset = use_temperatures(dataset)
     if dataset.leftovers:
         say(
             f"Left out, because they are in no sample: {len(dataset.leftovers)} images or rows of "
@@ -95,6 +100,7 @@ def make_setup(dataset: Dataset, settings: Settings, variant: Variant | None = N
             }
         ),
         hardware=Hardware(**_pick(Hardware, settings)),
+        heat=parse_heat(settings.infrared_as),
         cache=Path(settings.cache) if settings.cache else None,
         cache_limit_gb=settings.cache_limit,
         n_folds=settings.folds,

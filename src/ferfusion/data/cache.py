@@ -32,11 +32,14 @@ from ferfusion.errors import (
     ConfigError,
     DataError,
     ImageError,
+    ThermogramError,
     is_disk_full,
 )
 from ferfusion.imaging.files import decode_image, fingerprint_bytes, read_bytes
+from ferfusion.imaging.heat_input import read_picture
 from ferfusion.memory import keep_freed_memory
 from ferfusion.modality import Modality
+from ferfusion.preprocessing import HeatInput
 from ferfusion.sample import ImageFile, Sample
 
 Advance = Callable[[int, int], None]
@@ -120,6 +123,7 @@ def decode_all(
     modalities: Sequence[Modality],
     size_px: int,
     *,
+    heat: HeatInput | None = None,
     folder: Path | None = None,
     limit_gb: float = LIMIT_GB,
     advance: Advance | None = None,
@@ -134,6 +138,7 @@ def decode_all(
         dataset: Whose samples.
         modalities: Which pictures; samples lacking one are left out.
         size_px: Side of the square they are resized to.
+        heat: How infrared files of temperatures become pictures; None where they are pictures.
         folder: The cache; None is `default_cache_folder()`.
         limit_gb: How large it may grow; entries used longest ago give way. 0 is without limit.
         advance: Told of progress.
@@ -147,7 +152,9 @@ def decode_all(
     folder = find_cache_folder(folder)
     shape = (len(samples), size_px, size_px, 3)
     files = {m: [s.images[m] for s in samples] for m in modalities}
-    paths = dict(zip(modalities, _name_entries(folder, files.values(), size_px), strict=True))
+    heats = {m: heat if m is Modality.INFRARED else None for m in modalities}
+    names = _name_entries(folder, files.values(), size_px, heats.values())
+    paths = dict(zip(modalities, names, strict=True))
     found = {m: _open(paths[m], shape) for m in modalities}
     missing = [m for m in modalities if not isinstance(found[m], _Opened)]
     wanted = {path: _estimate_nbytes(shape) for path in paths.values()}
@@ -172,7 +179,7 @@ def decode_all(
                 if now is not None:
                     notes.append(f"Decoded the {modality} pictures again: {now}.")
                 try:
-                    _decode(files[modality], path, shape, tell)
+                    _decode(files[modality], path, shape, tell, heats[modality])
                 except BrokenFilesError as error:
                     broken.extend(error.sentences)
                     continue
@@ -187,7 +194,7 @@ def decode_all(
         raise BrokenFilesError(broken)
     pictures = {m: opened[m].pictures for m in modalities}
     digests = {m: opened[m].digests for m in modalities}
-    fingerprint = _fingerprint(samples, digests)
+    fingerprint = _fingerprint(samples, digests, heat)
     return ImageStore(size_px, samples, pictures, digests, fingerprint, tuple(notes))
 
 
@@ -254,7 +261,11 @@ def find_damaged_row(array: Shaped[np.ndarray, "rows ..."], checksums: Sequence[
 
 
 def _decode(
-    files: Sequence[ImageFile], path: Path, shape: Shape, advance: Callable[[int], None]
+    files: Sequence[ImageFile],
+    path: Path,
+    shape: Shape,
+    advance: Callable[[int], None],
+    heat: HeatInput | None,
 ) -> None:
     """Writes an entry, row after row, so that memory stays flat however many there are.
 
@@ -267,8 +278,9 @@ def _decode(
     def decode(file: ImageFile) -> "_Row | str":
         try:
             data = read_bytes(file)
-            picture = resize(decode_image(file, data), size_px)
-        except ImageError as error:
+            seen = decode_image(file, data) if heat is None else read_picture(file, heat)
+            picture = resize(seen, size_px)
+        except (ImageError, ThermogramError) as error:
             return str(error)
         return _Row(picture, fingerprint_bytes(data), zlib.crc32(picture.tobytes()))
 
@@ -317,7 +329,10 @@ def _map_ahead(
 
 
 def _name_entries(
-    folder: Path, columns: Iterable[Sequence[ImageFile]], size_px: int
+    folder: Path,
+    columns: Iterable[Sequence[ImageFile]],
+    size_px: int,
+    heats: Iterable[HeatInput | None],
 ) -> Iterator[Path]:
     """Names the entry of each column of files by all that decides its bytes."""
     # Plain strings: 3.5 s for 100,000 samples of three modalities; with pathlib it was 5.3 s.
@@ -336,8 +351,10 @@ def _name_entries(
         return f"{real_folders[folder]}/{name} {version}"
 
     versions = f"{FORMAT} {size_px} {cv2.__version__} {PIL.__version__}\n"
-    for files in columns:
+    for files, heat in zip(columns, heats, strict=True):
         digest = hashlib.sha256(versions.encode())
+        if heat is not None:
+            digest.update(f"{heat}\n".encode())
         for file in files:
             # The members of an archive share its path.
             path = os.fspath(file.path)
@@ -347,8 +364,14 @@ def _name_entries(
         yield folder / f"{digest.hexdigest()[:32]}.npy"
 
 
-def _fingerprint(samples: Sequence[Sample], digests: Mapping[Modality, Sequence[str]]) -> str:
+def _fingerprint(
+    samples: Sequence[Sample],
+    digests: Mapping[Modality, Sequence[str]],
+    heat: HeatInput | None,
+) -> str:
     digest = hashlib.sha256()
+    if heat is not None:
+        digest.update(f"{heat}\n".encode())
     for sample in samples:
         digest.update(f"{sample.id} {sample.expression} {sample.subject}\n".encode())
     for modality, rows in digests.items():

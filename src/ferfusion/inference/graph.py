@@ -102,6 +102,7 @@ def export_graph(
         fusion=checkpoint.blueprint.fusion,
         backbone=checkpoint.blueprint.backbone,
         versions={package: version(package) for package in _PACKAGES},
+        heat=checkpoint.preprocessing.heat,
     )
     onnx.helper.set_model_props(graph, {METADATA_KEY: facts.to_text()})
     onnx.checker.check_model(graph)

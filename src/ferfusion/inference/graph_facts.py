@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ferfusion.errors import CheckpointError
 from ferfusion.modality import Modality
+from ferfusion.preprocessing import PICTURE, HeatInput, parse_heat
 
 Precision = Literal["fp32", "int8"]
 FORMAT = 1
@@ -27,6 +28,7 @@ class GraphFacts:
         fusion: `single`, `early` or `late`.
         backbone: Name of the trunk.
         versions: Of the packages that wrote it.
+        heat: How temperatures become its infrared pictures; None where it takes pictures.
     """
 
     labels: tuple[str, ...]
@@ -37,10 +39,16 @@ class GraphFacts:
     fusion: str
     backbone: str
     versions: Mapping[str, str]
+    heat: HeatInput | None = None
+
+    def heat_of(self, modality: Modality) -> HeatInput | None:
+        """Gives `heat` for infrared, and None for all else."""
+        return self.heat if modality is Modality.INFRARED else None
 
     def to_text(self) -> str:
         """Gives a text that `from_text` reads back."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        values = {**asdict(self), "heat": str(self.heat or PICTURE)}
+        return json.dumps({"format": FORMAT, **values}, sort_keys=True)
 
     @staticmethod
     def from_text(text: str) -> "GraphFacts":
@@ -65,6 +73,7 @@ class GraphFacts:
                 fusion=values["fusion"],
                 backbone=values["backbone"],
                 versions=dict(values["versions"]),
+                heat=parse_heat(values.get("heat", PICTURE)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from ferfusion.data.cache import resize
 from ferfusion.data.loading import normalise
-from ferfusion.imaging.files import read_image
+from ferfusion.imaging.heat_input import read_picture
 from ferfusion.inference.graph_runner import GraphRunner
 from ferfusion.inference.prediction import read_square
 from ferfusion.modality import Modality
@@ -66,7 +66,10 @@ def measure_parity(
     theirs: list[np.ndarray] = []
     for batch in _split(samples):
         files = [{m: s.images[m] for m in runner.facts.modalities} for s in batch]
-        whole = [{m: read_image(file) for m, file in of.items()} for of in files]
+        whole = [
+            {m: read_picture(file, runner.facts.heat_of(m)) for m, file in of.items()}
+            for of in files
+        ]
         squeezed = [{m: resize(p, size) for m, p in pictures.items()} for pictures in whole]
         theirs.append(_ask_model(checkpoint, squeezed, runner.facts.temperature))
         if in_graph_resize:
@@ -74,7 +77,11 @@ def measure_parity(
             ours += [runner.predict({m: p[None] for m, p in one.items()}) for one in whole]
         elif reduced:
             ours.append(runner.predict(_stack([
-                {m: read_square(file, size, reduced=True) for m, file in of.items()} for of in files
+                {
+                    m: read_square(file, size, reduced=True, heat=runner.facts.heat_of(m))
+                    for m, file in of.items()
+                }
+                for of in files
             ])))  # fmt: skip
         else:
             ours.append(runner.predict(_stack(squeezed)))

@@ -16,14 +16,16 @@ from jaxtyping import Float, UInt8
 
 from ferfusion.atomic import replacing
 from ferfusion.data.cache import resize
-from ferfusion.errors import DataError, ImageError
+from ferfusion.errors import DataError, ImageError, ThermogramError
 from ferfusion.imaging.files import decode_image, read_bytes
+from ferfusion.imaging.heat_input import read_picture
 from ferfusion.inference.engines import count_processors
 from ferfusion.inference.graph_runner import GraphRunner, check_modalities
 from ferfusion.modality import Modality
+from ferfusion.preprocessing import HeatInput
 from ferfusion.sample import ImageFile, Sample
 
-TellBroken = Callable[[Sample, ImageError], None]
+TellBroken = Callable[[Sample, DataError], None]
 """Called with a sample that was left out, and why."""
 
 _COLUMNS = ("sample_id", "subject", "label")  # then the classes: what `read_predictions` reads
@@ -45,7 +47,11 @@ class Answer:
 
 
 def read_square(
-    source: ImageFile | bytes, size_px: int, *, reduced: bool = False
+    source: ImageFile | bytes,
+    size_px: int,
+    *,
+    reduced: bool = False,
+    heat: HeatInput | None = None,
 ) -> UInt8[np.ndarray, "size size 3"]:
     """Gives a picture as models look at it.
 
@@ -55,10 +61,15 @@ def read_square(
         reduced: Whether large JPEGs may be decoded at a half, a quarter or an eighth. It takes
             about half the time. From 500 px to 224 the pixels of photographs differ by 0.7 levels
             on average, 99 % of them by at most 5, the worst by 19.
+        heat: How the temperatures in a file become a picture; None where it is one.
 
     Raises:
-        ImageError: It can't be used; says why.
+        DataError: It can't be used, or holds no temperatures; says why.
     """
+    if heat is not None:
+        if isinstance(source, bytes):
+            raise DataError("This model looks at temperatures: give the path of a file with them.")
+        return resize(read_picture(source, heat), size_px)
     at_least_px = size_px if reduced else None
     if isinstance(source, bytes):
         picture = decode_image("The picture", source, at_least_px=at_least_px)
@@ -90,7 +101,8 @@ def predict_one(
     check_modalities(images, modalities)
 
     def read(modality: Modality) -> UInt8[np.ndarray, "1 size size 3"]:
-        return read_square(images[modality], size, reduced=reduced)[None]
+        heat = runner.facts.heat_of(modality)
+        return read_square(images[modality], size, reduced=reduced, heat=heat)[None]
 
     squares = map(read, modalities) if pool is None else pool.map(read, modalities)
     return runner.predict(dict(zip(modalities, squares, strict=True)))[0]
@@ -125,11 +137,11 @@ def predict_stream(
     """
     workers = workers or count_processors()
 
-    def work(batch: tuple[Sample, ...]) -> list[Answer | tuple[Sample, ImageError]]:
+    def work(batch: tuple[Sample, ...]) -> list[Answer | tuple[Sample, DataError]]:
         return _answer_batch(runner, batch, reduced)
 
     rest = iter(samples)
-    waiting: deque[Future[list[Answer | tuple[Sample, ImageError]]]] = deque()
+    waiting: deque[Future[list[Answer | tuple[Sample, DataError]]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         while True:
@@ -181,16 +193,19 @@ def write_answers(answers: Iterable[Answer], classes: tuple[str, ...], path: Pat
 
 def _answer_batch(
     runner: GraphRunner, batch: tuple[Sample, ...], reduced: bool
-) -> list[Answer | tuple[Sample, ImageError]]:
+) -> list[Answer | tuple[Sample, DataError]]:
     """Decodes a batch and asks about it; what can't be used comes back with its reason."""
     modalities, size = runner.facts.modalities, runner.facts.size_px
-    answers: list[Answer | tuple[Sample, ImageError] | None] = []
+    answers: list[Answer | tuple[Sample, DataError] | None] = []
     squares: dict[Modality, list[np.ndarray]] = {m: [] for m in modalities}
     for sample in batch:
         check_modalities(sample.images, modalities)
         try:
-            read = [read_square(sample.images[m], size, reduced=reduced) for m in modalities]
-        except ImageError as error:
+            read = [
+                read_square(sample.images[m], size, reduced=reduced, heat=runner.facts.heat_of(m))
+                for m in modalities
+            ]
+        except (ImageError, ThermogramError) as error:
             answers.append((sample, error))
             continue
         answers.append(None)

@@ -12,6 +12,7 @@ from ferfusion.data.dataset import Dataset
 from ferfusion.errors import ResultsError
 from ferfusion.evaluation.predictions import Predictions
 from ferfusion.modality import Modality
+from ferfusion.preprocessing import PICTURE, parse_heat
 from ferfusion.study.plan import Row
 from ferfusion.study.run import SPLIT, Event, Finished, run_row
 from ferfusion.study.workbench import Setup, Workbench
@@ -91,6 +92,7 @@ def recall_setup(
             root=Path(facts["data"]),
             subject_pattern=facts["setup"].get("subject_pattern", ""),
             leaks=tuple(facts.get("leaks", ())),
+            heat=parse_heat(facts["setup"].get("infrared_as", PICTURE)),
         )
     except KeyError as error:
         raise ResultsError(

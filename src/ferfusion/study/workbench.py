@@ -27,6 +27,7 @@ from ferfusion.data.splits import (
 from ferfusion.errors import ConfigError, DataError, ResultsError
 from ferfusion.modality import Modality
 from ferfusion.models.backbones import build_trunk, extract_features, find_backbone
+from ferfusion.preprocessing import PICTURE, HeatInput
 from ferfusion.study.plan import Row
 from ferfusion.training.loop import STATE
 from ferfusion.training.machine import settle, start_fabric
@@ -57,6 +58,7 @@ class Setup:
         root: The data, as the user named it; kept so that a run can be repeated.
         subject_pattern: By which its subjects were found; likewise.
         leaks: What the audit found in its splits and was told to ignore; kept with every run.
+        heat: How temperatures become infrared pictures; None where they are pictures.
     """
 
     modalities: tuple[Modality, ...]
@@ -74,6 +76,7 @@ class Setup:
     root: Path = Path()
     subject_pattern: str = ""
     leaks: tuple[str, ...] = ()
+    heat: HeatInput | None = None
 
     @property
     def folds(self) -> tuple[int | None, ...]:
@@ -106,6 +109,7 @@ class Workbench:
             self.dataset,
             setup.modalities,
             setup.size_px,
+            heat=setup.heat,
             folder=setup.cache,
             limit_gb=setup.cache_limit_gb,
             advance=advance,
@@ -130,6 +134,7 @@ class Workbench:
             recipe=recipe,
             cache=self.setup.cache,
             cache_limit_gb=self.setup.cache_limit_gb,
+            heat=self.setup.heat,
         )
 
     def split(self, seed: int, fold: int | None = None) -> Split:
@@ -180,7 +185,8 @@ class Workbench:
     def _refuse_other_results(self) -> None:
         """Makes sure that a folder only ever holds results of one setup on one data set."""
         if self._setup_path.exists():
-            before = json.loads(self._setup_path.read_text())
+            # Folders of the first months don't say what infrared was.
+            before = {"infrared_as": PICTURE, **json.loads(self._setup_path.read_text())}
             facts = self._facts
             other = {name for name, value in facts.items() if before.get(name) != value}
             changed = [
@@ -214,6 +220,7 @@ class Workbench:
             "backbone": self.setup.backbone,
             "weights": Path(self.setup.weights).name,
             "size": self.setup.size_px,
+            "infrared_as": str(self.setup.heat or PICTURE),
             "split": self.setup.split_kind,
             "folds": self.setup.n_folds,
             "early_schedule": self.setup.early_schedule,

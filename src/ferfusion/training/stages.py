@@ -29,7 +29,7 @@ from ferfusion.models.backbones import NO_WEIGHTS, Backbone
 from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.models.checkpoint import TENSORS, read_tensors, restore
 from ferfusion.models.late_fusion import LateFusionModel, mix_probs
-from ferfusion.preprocessing import Preprocessing
+from ferfusion.preprocessing import HeatInput, Preprocessing
 from ferfusion.training.features import FeatureCache
 from ferfusion.training.loop import Epoch, History, fit
 from ferfusion.training.machine import choose_compile
@@ -55,6 +55,7 @@ class Lab:
         recipe: How to train.
         cache: Folder of decoded pictures and of features; None is the usual one.
         cache_limit_gb: How large it may grow.
+        heat: How temperatures became the store's infrared pictures; None where they were pictures.
     """
 
     fabric: Fabric
@@ -67,6 +68,7 @@ class Lab:
     recipe: Recipe
     cache: Path | None = None
     cache_limit_gb: float = LIMIT_GB
+    heat: HeatInput | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -77,6 +79,7 @@ class Lab:
             size_px=self.store.size_px,
             mean=dict.fromkeys(modalities, (0.0, 0.0, 0.0) if is_bare else self.backbone.mean),
             std=dict.fromkeys(modalities, (1.0, 1.0, 1.0) if is_bare else self.backbone.std),
+            heat=self.heat,
         )
 
     def rows(self, part: Part) -> Int[np.ndarray, " rows"]:

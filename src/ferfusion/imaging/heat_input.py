@@ -1,0 +1,53 @@
+"""Temperatures as pictures that a model sees."""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from ferfusion.imaging.camera.opening import open_thermogram
+from ferfusion.imaging.files import read_image
+from ferfusion.imaging.palette import colourise
+from ferfusion.preprocessing import HeatInput
+from ferfusion.sample import ImageFile
+
+_DEVIATIONS = 2.5
+"""To either side of the mean; beyond, all looks the same."""
+
+
+def read_picture(file: ImageFile, heat: HeatInput | None) -> UInt8[np.ndarray, "height width 3"]:
+    """Reads a picture, or the temperatures in a file as a picture.
+
+    Args:
+        file: A picture; with `heat`, a file that holds temperatures.
+        heat: None for pictures as they are.
+
+    Raises:
+        DataError: It is unusable, or holds no temperatures.
+    """
+    if heat is None:
+        return read_image(file)
+    return show_heat_to_model(open_thermogram(file.path).temperature_c, heat)
+
+
+def show_heat_to_model(
+    temperature_c: Float[np.ndarray, "rows columns"], heat: HeatInput
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Gives temperatures as bytes.
+
+    256 levels over 20 degrees are steps of 0.08, about the noise of a camera. Where there is no
+    temperature stands the darkest level; standardised, the mean.
+
+    Args:
+        temperature_c: Degrees Celsius; NaN where there is no value.
+        heat: How.
+    """
+    is_known = np.isfinite(temperature_c)
+    if heat.kind == "standardised":
+        known = temperature_c[is_known]
+        mean = float(known.mean()) if known.size else 0.0
+        spread = max(float(known.std()) if known.size else 0.0, 1e-3)
+        filled = np.where(is_known, temperature_c, np.float32(mean))
+        reach = _DEVIATIONS * spread
+        return colourise(filled, mean - reach, mean + reach, "white-hot")
+    filled = np.where(is_known, temperature_c, np.float32(heat.low_c))
+    palette = "iron" if heat.kind == "palette" else "white-hot"
+    return colourise(filled, heat.low_c, heat.high_c, palette)
