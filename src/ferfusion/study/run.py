@@ -22,6 +22,7 @@ from ferfusion.evaluation.predictions import Predictions, read_predictions, writ
 from ferfusion.modality import Modality
 from ferfusion.models.blueprint import count_parameters
 from ferfusion.models.checkpoint import load_checkpoint, save_checkpoint
+from ferfusion.preprocessing import PICTURE
 from ferfusion.reporting.record import RunRecord, make_record
 from ferfusion.study.manifest import describe_versions
 from ferfusion.study.plan import Row
@@ -227,6 +228,7 @@ def _keep(
             "recipe": asdict(bench.setup.recipe),
             "early_schedule": bench.setup.early_schedule,
             "subject_pattern": bench.setup.subject_pattern,
+            "infrared_as": str(bench.setup.heat or PICTURE),
         },
         "weights": str(lab.weights),
         "size_px": lab.store.size_px,

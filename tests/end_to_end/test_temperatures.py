@@ -1,0 +1,110 @@
+"""Degrees as input, from the folder to the graph, as people type it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ferfusion.data.opening import open_dataset
+from ferfusion.data.synthetic import draw_sample
+from ferfusion.data.temperatures import use_temperatures
+from ferfusion.imaging.drawn.identity import draw_identity
+from ferfusion.models.checkpoint import load_checkpoint
+from ferfusion.preprocessing import HeatInput
+
+Ferfusion = Callable[..., Any]
+MODEL = ("--backbone", "resnet10t", "--weights", "none", "--modalities", "infrared")
+TRAINING = ("--size", 48, "--epochs", 1, "--head-epochs", 0, "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten people, two expressions, as `prepare` writes them; one sample has no degrees."""
+    root = tmp_path_factory.mktemp("degrees")
+    lines = ["sample_id,subject"]
+    for who in range(10):
+        for label in ("happy", "sad"):
+            drawn = draw_sample(
+                draw_identity(who), label, light="even", intensity=1.0, seed=who, size_px=64
+            )
+            for kind in ("infrared", "temperature"):
+                (root / kind / label).mkdir(parents=True, exist_ok=True)
+            picture = cv2.cvtColor(drawn.infrared, cv2.COLOR_RGB2BGR)
+            assert cv2.imwrite(str(root / "infrared" / label / f"{who}.png"), picture)
+            if (who, label) != (0, "sad"):
+                np.save(root / "temperature" / label / f"{who}.npy", drawn.temperature_c)
+            lines.append(f"{label}/{who},S{who}")
+    (root / "subjects.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_a_model_of_degrees_is_trained_tested_and_repeated(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    way = ("--infrared-as", "window:20,40")
+    done = ferfusion("train", data, *MODEL, *TRAINING, *way, "--out", "RUN")
+    assert done.code == 0, done.said
+    assert load_checkpoint(Path("RUN")).preprocessing.heat == HeatInput("window", 20, 40)
+    assert json.loads(Path("RUN/setup.json").read_text())["infrared_as"] == "window:20,40"
+    # It knows by itself what it looks at.
+    tested = ferfusion("evaluate", "RUN", data, "--part", "all", "--device", "cpu")
+    assert tested.code == 0, tested.said
+    assert "of 19" in tested.said or "/19" in tested.said
+    again = ferfusion("rerun", "RUN", "--device", "cpu")
+    assert again.code == 0, again.said
+    other = ferfusion("train", data, *MODEL, *TRAINING, "--out", "RUN")
+    assert other.code == 2
+    assert "infrared_as was 'window:20,40', now 'picture'" in other.said
+
+
+def test_its_graph_looks_at_degrees_too(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from ferfusion.inference.graph import export_graph
+    from ferfusion.inference.graph_runner import open_graph
+    from ferfusion.inference.parity import measure_parity
+    from ferfusion.inference.prediction import predict_one
+
+    monkeypatch.chdir(tmp_path)
+    way = ("--infrared-as", "standardised")
+    done = ferfusion("train", data, *MODEL, *TRAINING, *way, "--out", "RUN")
+    assert done.code == 0, done.said
+    checkpoint = load_checkpoint(Path("RUN"))
+    export_graph(checkpoint, Path("model.onnx"))
+    runner = open_graph(Path("model.onnx"))
+    assert runner.facts.heat == HeatInput("standardised")
+    samples = [s for s in use_temperatures(open_dataset(data)).samples if s.images][:6]
+    parity = measure_parity(runner, checkpoint, samples)
+    assert parity.max_probability_difference < 1e-3
+    probs = predict_one(runner, samples[0].images)
+    assert probs.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("way", "sentence"),
+    [("windw", "Did you mean 'window'"), ("window:40,20", "must rise"), ("palette:x", "20,40")],
+)
+def test_wrong_ways_are_refused(
+    ferfusion: Ferfusion, data: Path, tmp_path: Path, way: str, sentence: str
+) -> None:
+    line = ("train", data, *MODEL, *TRAINING, "--infrared-as", way, "--out", tmp_path / "RUN")
+    done = ferfusion(*line)
+    assert done.code == 2
+    assert sentence in done.said
+
+
+def test_data_without_degrees_is_told_so(ferfusion: Ferfusion, data: Path, tmp_path: Path) -> None:
+    line = ("train", data / "infrared", *MODEL, *TRAINING, "--infrared-as", "window")
+    folder = tmp_path / "pictures" / "infrared"
+    for label in ("happy", "sad"):
+        (folder / label).mkdir(parents=True)
+        cv2.imwrite(str(folder / label / "1.png"), np.full((48, 48, 3), 90, np.uint8))
+    done = ferfusion(line[0], folder.parent, *line[2:], "--out", tmp_path / "RUN")
+    assert done.code == 2
+    assert "No infrared file of" in done.said
