@@ -28,6 +28,7 @@ WORKS = {
     "split_by_subject": "split by subject",
     "take_batches": "200 batches",
     "decode": "decode JPEGs",
+    "prepare": "prepare pairs",
     "late_grid": "late fusion's grid",
     "bootstrap": "bootstrap",
     "permute": "permutation",

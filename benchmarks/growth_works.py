@@ -25,13 +25,18 @@ from ferfusion.data.cache import ImageStore, decode_all
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.loading import Loader, normalise
 from ferfusion.data.splits import draw_subject_split
+from ferfusion.data.synthetic import draw_sample
 from ferfusion.data.table import read_table
 from ferfusion.evaluation.metrics import summarise
 from ferfusion.evaluation.statistics import bootstrap_by_subject, permute_by_subject
+from ferfusion.imaging.drawn.identity import draw_identity
+from ferfusion.imaging.faces.weights import fetch_weights
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.models.backbones import find_backbone
 from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.models.heads import build_head
+from ferfusion.preparation.folder import prepare_folder
+from ferfusion.preparation.recipe import Preparation
 from ferfusion.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from ferfusion.sample import ImageFile, Sample
 from ferfusion.training.machine import settle, start_fabric
@@ -51,6 +56,7 @@ class Sizes:
 
     Attributes:
         stored_px: Side of the pictures in the sparse store, and of the generated JPEGs.
+        photo_px: Side of the pictures that are prepared.
         batches: Training batches taken from the store.
         answers: Samples of the works that grow with classes or modalities.
         backbone: Of the training steps.
@@ -60,6 +66,7 @@ class Sizes:
     """
 
     stored_px: int = 64
+    photo_px: int = 500
     batches: int = 200
     answers: int = 10_000
     backbone: str = "resnet18"
@@ -68,7 +75,7 @@ class Sizes:
     repeats: int = 5
 
 
-TOY = Sizes(16, 4, 200, "shufflenet_v2", 32, 1, 1)
+TOY = Sizes(16, 96, 4, 200, "shufflenet_v2", 32, 1, 1)
 
 
 # ------------------------------------------------------------------------ works of many samples
@@ -140,6 +147,35 @@ def decode(n: int, sizes: Sizes, folder: Path) -> Measured:
     with watching() as told:
         decode_all(_make_dataset(samples), (V,), sizes.stored_px // 2, folder=folder / "cache")
     return told
+
+
+def prepare(n: int, sizes: Sizes, folder: Path) -> Measured:
+    """Preparing n pairs of visible and infrared: aligned, cut to the face, MSX made; one process.
+
+    The pairs are 20 drawn ones over and over, each in files of its own.
+    """
+    pairs = [_draw_pair(who, sizes.photo_px) for who in range(min(n, 20))]
+    samples = []
+    for number in range(n):
+        images = {}
+        for modality, data in zip((V, Modality.INFRARED), pairs[number % len(pairs)], strict=True):
+            images[modality] = ImageFile(folder / f"{number}-{modality}.jpg")
+            images[modality].path.write_bytes(data)
+        samples.append(Sample(f"happy/{number:06d}", "happy", None, images))
+    weights = fetch_weights()
+    with watching() as told:
+        prepare_folder(samples, Preparation(), weights, folder / "out", workers=1)
+    return told
+
+
+def _draw_pair(who: int, size_px: int) -> tuple[bytes, bytes]:
+    """Gives a drawn face as two JPEGs, infrared a little out of place."""
+    drawn = draw_sample(
+        draw_identity(who), "happy", light="even", intensity=0.8, seed=who, size_px=size_px
+    )
+    colours = (cv2.cvtColor(p, cv2.COLOR_RGB2BGR) for p in (drawn.visible, drawn.infrared))
+    visible, infrared = (cv2.imencode(".jpg", picture)[1].tobytes() for picture in colours)
+    return visible, infrared
 
 
 def search_grid(n: int, sizes: Sizes, folder: Path) -> Measured:
@@ -233,6 +269,7 @@ AXES: Mapping[str, Mapping[str, tuple[Work, tuple[int, ...]]]] = {
         "split_by_subject": (split_by_subject, SAMPLES),
         "take_batches": (take_batches, SAMPLES),
         "decode": (decode, SAMPLES[:3]),
+        "prepare": (prepare, (30, 100, 300, 1_000)),
         "late_grid": (search_grid, SAMPLES),
         "bootstrap": (bootstrap, SAMPLES),
         "permute": (permute, SAMPLES),

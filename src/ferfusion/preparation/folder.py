@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from threadpoolctl import threadpool_limits
 
 from ferfusion.atomic import replacing, write_text
 from ferfusion.errors import DataError, ImageError, ResultsError
@@ -156,9 +158,10 @@ def _prepare_all(
 ) -> Iterator[Prepared]:
     """Gives each sample as it is finished, in order; a few are under way at a time."""
     if workers <= 1 or len(samples) <= 1:
-        _start_worker(weights)
-        for sample in samples:
-            yield _prepare(sample, preparation)
+        with one_thread():
+            _open_detector(weights)
+            for sample in samples:
+                yield _prepare(sample, preparation)
         return
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(weights,)
@@ -177,12 +180,30 @@ def _prepare_all(
                 future.cancel()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps OpenCV and linear algebra to one thread for a while: many small steps gain nothing."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(before)
+
+
 _detectors: list[FaceDetector | None] = []
 """Of this process: a worker reads the weights once."""
 
 
 def _start_worker(weights: Path | None) -> None:
+    # Small matrices gain nothing by threads, and workers would fight over the cores.
     cv2.setNumThreads(1)
+    threadpool_limits(1)
+    _open_detector(weights)
+
+
+def _open_detector(weights: Path | None) -> None:
     _detectors[:] = [FaceDetector(weights) if weights is not None else None]
 
 
