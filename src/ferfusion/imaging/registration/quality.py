@@ -33,6 +33,8 @@ def rate_quality(agreement: float, lead: float, expected_error: float) -> float:
     That is 3 pixels of 500. The likelihood is that of pairs like those it was fitted on, of which
     some were no pairs at all; the order of qualities means more than their size.
     """
+    if agreement <= 0:
+        return 0.0
     facts = describe(agreement, lead, expected_error)
     weights = (_BY_AGREEMENT, _BY_LEAD, _BY_ERROR)
     odds = _OFFSET + sum(w * f for w, f in zip(weights, facts, strict=True))

@@ -73,6 +73,9 @@ def refine_motion(
         if not 0.2 < np.linalg.det(matrix[:, :2]) < 5:
             break
     agreement, matrix = best
+    if agreement <= 0:
+        # Nothing agrees, as where a picture has no edges: then nothing is known of the motion.
+        return Refined(Motion.from_matrix(matrix, width, height), 0.0, np.inf)
     error = _solve(visible, move_edges(infrared, matrix), weight, _FREE[kind]).estimate_error()
     return Refined(Motion.from_matrix(matrix, width, height), agreement, error)
 
