@@ -45,8 +45,9 @@ def move(picture: np.ndarray, motion: Motion) -> np.ndarray:
 def test_a_known_motion_is_found(motion: Motion, light: str) -> None:
     face = draw_face(5, light)
     found = register(face.visible, move(face.infrared, motion))
-    assert found.motion.distance_px(motion, SIDE, SIDE) < 0.008 * SIDE
-    # In bad light the motion may be right and not sure enough.
+    is_right = found.motion.distance_px(motion, SIDE, SIDE) < 0.008 * SIDE
+    # In bad light it may be wrong, or not sure, but never wrong and sure.
+    assert is_right or (light != "even" and not found.passed)
     assert found.passed or light != "even"
 
 
