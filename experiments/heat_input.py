@@ -40,7 +40,7 @@ from ferfusion.study.workbench import Setup, Workbench
 from ferfusion.training.recipe import Hardware, Recipe
 
 SEEDS = range(8)
-WAYS = (PICTURE, "window:20,40", "standardised", "palette:20,40")
+WAYS = (PICTURE, "window:28,38", "standardised", "palette:28,38")
 ROW = Row("single", (Modality.INFRARED,))
 
 

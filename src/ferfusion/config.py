@@ -83,8 +83,8 @@ class Settings:
     )
     infrared_as: str = _option(
         PICTURE,
-        "picture: as it is; of files that hold temperatures: window:20,40 (grey, the same degrees "
-        "for all), standardised (by each picture's mean) or palette:20,40 (iron).",
+        "picture: as it is; of files that hold temperatures: window:28,38 (grey, the same degrees "
+        "for all), standardised (by the mean of each face) or palette:28,38 (iron).",
     )
     note: str = _option("", "A sentence about the data, shown beside every number of the page.")
     # Model

@@ -26,15 +26,16 @@ class HeatInput:
 
     Attributes:
         kind: `window`: grey from `low_c` to `high_c`, the same for every picture. `standardised`:
-            grey by how far from the picture's own mean, which takes away how warm a face is.
+            grey by how far from the mean of the picture's middle, which takes away how warm
+            a face is.
             `palette`: the window in the colours of iron, as a camera shows them.
         low_c: Temperature of the darkest level.
         high_c: Temperature of the brightest level.
     """
 
     kind: HeatKind
-    low_c: float = 20.0
-    high_c: float = 40.0
+    low_c: float = 28.0
+    high_c: float = 38.0
 
     def __str__(self) -> str:
         if self.kind == "standardised":
@@ -65,10 +66,10 @@ def parse_heat(text: str) -> HeatInput | None:
         low, high = (float(number) for number in window.split(","))
     except ValueError as error:
         raise ConfigError(
-            f"--infrared-as {text} has no window of two temperatures: write {kind}:20,40."
+            f"--infrared-as {text} has no window of two temperatures: write {kind}:28,38."
         ) from error
     if not (low < high and math.isfinite(high - low)):
-        raise ConfigError(f"The window of --infrared-as {text} must rise, as in {kind}:20,40.")
+        raise ConfigError(f"The window of --infrared-as {text} must rise, as in {kind}:28,38.")
     return HeatInput(cast("HeatKind", kind), low, high)
 
 

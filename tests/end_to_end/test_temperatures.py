@@ -88,7 +88,7 @@ def test_its_graph_looks_at_degrees_too(
 
 @pytest.mark.parametrize(
     ("way", "sentence"),
-    [("windw", "Did you mean 'window'"), ("window:40,20", "must rise"), ("palette:x", "20,40")],
+    [("windw", "Did you mean 'window'"), ("window:40,20", "must rise"), ("palette:x", "28,38")],
 )
 def test_wrong_ways_are_refused(
     ferfusion: Ferfusion, data: Path, tmp_path: Path, way: str, sentence: str

@@ -33,7 +33,7 @@ def show_heat_to_model(
 ) -> UInt8[np.ndarray, "rows columns 3"]:
     """Gives temperatures as bytes.
 
-    256 levels over 20 degrees are steps of 0.08, about the noise of a camera. Where there is no
+    256 levels over 10 degrees are steps of 0.04, about the noise of a camera. Where there is no
     temperature stands the darkest level; standardised, the mean.
 
     Args:
@@ -42,7 +42,7 @@ def show_heat_to_model(
     """
     is_known = np.isfinite(temperature_c)
     if heat.kind == "standardised":
-        known = temperature_c[is_known]
+        known = _middle(temperature_c)
         mean = float(known.mean()) if known.size else 0.0
         spread = max(float(known.std()) if known.size else 0.0, 1e-3)
         filled = np.where(is_known, temperature_c, np.float32(mean))
@@ -51,3 +51,17 @@ def show_heat_to_model(
     filled = np.where(is_known, temperature_c, np.float32(heat.low_c))
     palette = "iron" if heat.kind == "palette" else "white-hot"
     return colourise(filled, heat.low_c, heat.high_c, palette)
+
+
+def _middle(temperature_c: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, " known"]:
+    """Gives the temperatures of the middle half, where the face is; of all, if there are none.
+
+    With the background in it, the deviation is that between face and room, and the face is flat.
+    """
+    rows, columns = temperature_c.shape
+    middle = temperature_c[rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4]
+    for values in (middle, temperature_c):
+        known = values[np.isfinite(values)]
+        if known.size:
+            return known
+    return np.empty(0, np.float32)
