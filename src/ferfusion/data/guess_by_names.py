@@ -23,13 +23,13 @@ from ferfusion.modality import find_modality
 _RUNS = re.compile(r"[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+|[\W_]+")
 _NUMBERED = re.compile(r"\D*\d+")
 _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
-_PERSON = frozenset(
-    "s p id sub subj subject suj sujet person pers people participant part patient proband vp user "
-    "actor model volunteer identity name".split()
+_PERSON = re.compile(
+    r"s|p|id|sub(j(ect)?)?|suj(et)?|pers(on)?|people|part(icipant)?|patient|proband|vp|user|actor|"
+    r"model|volunteer|identity|name"
 )
 """Words before a number that say that it is a person."""
 
-_LEAST_CONFIDENCE = 0.4
+_LEAST_CONFIDENCE = 0.45
 _SOME_PEOPLE = 3  # with so many values the doubt whether they are people is halved
 _LEAST_SPREAD = 0.5
 _MOST_DEPTH = 8  # of pieces from either end; longer names are sentences
@@ -108,10 +108,7 @@ def _list_pieces(path: str) -> dict[tuple[str | int, ...], _Piece]:
 
 def _split(part: str, above: str) -> dict[tuple[str, int], _Piece]:
     """Splits a name into runs of letters or digits, and letters with the digits that follow."""
-    runs: list[tuple[str, int]] = []
-    for match in _RUNS.finditer(part):
-        if match[0][0].isalnum():
-            runs.append((match[0], match.start()))
+    runs = [(m[0], m.start()) for m in _RUNS.finditer(part) if m[0][0].isalnum()]
     pieces: dict[tuple[str, int], _Piece] = {}
     for index, (run, start) in enumerate(runs):
         back = index - len(runs)
@@ -127,6 +124,8 @@ def _split(part: str, above: str) -> dict[tuple[str, int], _Piece]:
                 before = runs[index - 2][0].casefold() if index > 1 else ""
                 joined = _Piece(word + run, above + part[:word_start], before)
         kind = "number" if run.isdigit() else "word"
+        if kind == "word" and start and part[start - 1].isdigit():
+            continue  # b of 10b8: more likely a code than a name
         for name, place in ((kind, index), (f"{kind} back", back)):
             pieces[name, place] = piece
             if joined is not None:
@@ -144,9 +143,8 @@ def _judge(pieces: Mapping[str, _Piece], expression_of: Mapping[str, str]) -> _C
         return None
     is_number = all(_NUMBERED.fullmatch(value) for value in sizes)
     words = {value.rstrip("0123456789") for value in sizes}
-    is_hinted = is_number and (
-        words <= _PERSON if words != {""} else all(piece.hint in _PERSON for piece in values)
-    )
+    before = {piece.hint for piece in values} if words == {""} else words
+    is_hinted = is_number and all(_PERSON.fullmatch(word) for word in before)
     counts = is_number and _counts(values)
     if not is_hinted and (counts or (words == {""} and _is_half(values, labels))):
         return None

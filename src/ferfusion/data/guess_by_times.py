@@ -44,9 +44,7 @@ def group_by_times(dataset: Dataset) -> Grouping:
     return group_moments(times, {sample.id: sample.expression for sample in samples})
 
 
-def group_moments(
-    times: Mapping[str, datetime], expression_of: Mapping[str, str]
-) -> Grouping:
+def group_moments(times: Mapping[str, datetime], expression_of: Mapping[str, str]) -> Grouping:
     """Does what `group_by_times` does with times that were read before.
 
     Args:
