@@ -142,7 +142,7 @@ def _judge(pieces: Mapping[str, _Piece], expression_of: Mapping[str, str]) -> _C
     if _are_vocabulary(sizes, labels) or all(_DATE.fullmatch(value) for value in sizes):
         return None
     is_number = all(_NUMBERED.fullmatch(value) for value in sizes)
-    words = {value.rstrip("0123456789") for value in sizes}
+    words = {value.rstrip("0123456789").rstrip(" _-.") for value in sizes}
     before = {piece.hint for piece in values} if words == {""} else words
     is_hinted = is_number and all(_PERSON.fullmatch(word) for word in before)
     counts = is_number and _counts(values)
@@ -161,7 +161,7 @@ def _judge(pieces: Mapping[str, _Piece], expression_of: Mapping[str, str]) -> _C
     if is_hinted:
         confidence = 1 - 0.4 * (1 - confidence)
     # A mere number may be anything, and p001 in every class may be a picture as well as a person.
-    confidence *= 0.5 if counts else 1.0 if is_hinted else 0.7 if is_number else 0.9
+    confidence *= 0.6 if counts else 1.0 if is_hinted else 0.7 if is_number else 0.9
     return _Candidate(pieces, confidence, is_hinted)
 
 

@@ -120,7 +120,7 @@ def _tell(
         (places,) = np.nonzero(session_of == session)
         members = [order[place] for place in places]
         n_classes = len({expression_of[i] for i in members})
-        lasted_s = seconds[places[-1]] - seconds[places[0]]
+        lasted_s = float(seconds[places[-1]] - seconds[places[0]])
         how = f"taken within {_say_span(lasted_s)}, {len(members)} samples of {n_classes} classes"
         sure = confidence * (1.0 if n_classes > 1 else 0.5)
         guess = Guess(f"session{session + 1:0{digits}}", sure, how)

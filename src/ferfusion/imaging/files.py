@@ -7,6 +7,7 @@ turn (EXIF) and 16-bit pictures are dealt with, and where an unusable file gets 
 import hashlib
 import io
 import os
+import re
 import struct
 import threading
 import warnings
@@ -181,9 +182,10 @@ def read_taken_at(file: ImageFile | str, data: bytes) -> datetime | None:
         taken_at = datetime.strptime(text[:19], "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return None
-    is_part = isinstance(part, str) and part.isascii() and part.strip("\0 ").isdigit()
-    microseconds = int(f"{part.strip(chr(0) + ' '):0<6}"[:6]) if is_part else 0
-    return taken_at.replace(microsecond=microseconds)
+    fraction = part.strip("\0 ") if isinstance(part, str) else ""
+    if re.fullmatch(r"[0-9]+", fraction):
+        taken_at = taken_at.replace(microsecond=int(f"{fraction:0<6}"[:6]))
+    return taken_at
 
 
 def fingerprint_bytes(data: bytes) -> str:
