@@ -2,8 +2,8 @@
 
 No network that knows people ships with this software, so little can be said. On the stand-in set
 (566 real faces of 201 people) about six in ten of the pairs put together are right, and about one
-in a hundred of all right pairs is found: see results/subject_guesses. It is a hint where to look;
-who is who can't be told so.
+in a hundred of all right pairs is found: see results/subject_guesses. That set was also
+looked at while this was tuned. It is a hint where to look; who is who can't be told so.
 """
 
 import math
@@ -63,7 +63,8 @@ def group_by_looks(
     guesses: dict[str, Guess] = {}
     digits = len(str(len(alike)))
     for number, group in enumerate(alike, start=1):
-        how = f"looks like {len(group) - 1} other samples; no more than a hint"
+        others = "another sample" if len(group) == 2 else f"{len(group) - 1} other samples"
+        how = f"looks like {others}; no more than a hint"
         guess = Guess(f"lookalike{number:0{digits}}", LOOKS_CONFIDENCE, how)
         guesses |= dict.fromkeys(group, guess)
     return Grouping(
