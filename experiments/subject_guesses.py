@@ -30,9 +30,10 @@ does, not knowing the subjects, and every pair put together was held against the
 are 95 %, Wilson's, as if pairs were independent, which they are not. Made by
 `experiments/subject_guesses.py`.
 
-**These figures flatter it**: what is compared (24 descriptors were tried, two of them joined)
-and from which likeness on (four thresholds) was chosen while looking at this very set. No part of
-it was kept apart for a test; the halves below only show how much the figures vary.
+**These figures flatter it**: what is compared and from which likeness on was chosen while looking
+at this very set: 32 descriptors, 6 ways to join some of them, each with 2 linkages and 7
+thresholds, then 4 thresholds in deviations. No part of it was kept apart for a test; the halves
+below only show how much the figures vary.
 
 Precision: of the pairs put together, how many are one person. By chance: what it would be for
 pairs drawn blindly. Recall: of the pairs that are one person, how many were put together.
