@@ -18,6 +18,7 @@ from ferfusion.data.leaks import (
 )
 from ferfusion.data.links import Link
 from ferfusion.data.splits import PARTS, Split, write_split
+from ferfusion.data.subject_guesses import find_exposure
 from ferfusion.data.twins import PictureAudit, audit_pictures
 from ferfusion.errors import SplitError
 from ferfusion.imaging.files import read_image
@@ -76,6 +77,7 @@ def audit_before_study(
     Raises:
         SplitError: Something leaks and leaks are not allowed.
     """
+    warn_of_people(dataset, splits)
     audit = audit_pictures(
         dataset, tuple(store.pictures), folder=cache, limit_gb=cache_limit_gb, advance=advance
     )
@@ -195,6 +197,8 @@ def inspect_twins(
         _tell_groups(audit, dataset)
     report = None if split is None else find_leaks(audit.links, split, dataset)
     told = ("No split was looked at.",) if report is None else _tell_split(report)
+    if split is not None:
+        warn_of_people(usable, [split])
     if audit.links:
         groups = group_links(audit.links)
         n_in_groups = sum(len(group) for group in groups)
@@ -221,6 +225,26 @@ def inspect_twins(
         write_audit_page(page, path)
         say(f"Look at {path}. {_MAY_BE_NONE}")
     return audit
+
+
+def warn_of_people(dataset: Dataset, splits: Sequence[Split]) -> None:
+    """Says that somebody nobody named seems to be in test and in another part, and what to do.
+
+    It goes by names and times, which cost little. It is a guess, so it never stops a study.
+    """
+    exposure = find_exposure(dataset, splits)
+    if exposure is None:
+        return
+    n_people, (first, *_) = len(exposure.people), exposure.people
+    of_how_many = len(splits[0].parts["test"])
+    guess = shlex.join(("ferfusion", "subjects", str(dataset.root), "--out", "subjects-guess.csv"))
+    say(
+        f"Likely the same person is in test and outside it: {exposure.n_test} of {of_how_many} "
+        f"test samples, {n_people} people such as '{first}', if a guess is right "
+        f"(confidence {exposure.grouping.confidence:.2f}). {exposure.grouping.sentence}\n"
+        f"  To check and name them: {guess}",
+        colour="yellow",
+    )
 
 
 def write_repair(dataset: Dataset, audit: PictureAudit, seed: int, path: Path) -> Split:

@@ -103,6 +103,7 @@ for command in (
     picture_commands.prepare,
     picture_commands.align,
     picture_commands.msx,
+    picture_commands.subjects,
 ):
     app.add_command(command)
 

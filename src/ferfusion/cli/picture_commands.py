@@ -1,4 +1,4 @@
-"""The commands about pictures: camera, prepare, align, msx. Nothing heavy is imported here."""
+"""The commands about pictures: camera, prepare, align, msx, subjects. Nothing heavy here."""
 
 import sys
 from pathlib import Path
@@ -292,3 +292,32 @@ def msx(
     span_c = parse_span("--span", span) if span else None
     overlay = Overlay(gain, detail, palette, span_c, align)
     run_msx(visible, infrared, out, overlay, overwrites=overwrite)
+
+
+@click.command(short_help="Guess who is who in DATA, as a CSV to correct by hand.")
+@click.argument("data", type=FOLDER)
+@click.option(
+    "--out",
+    type=FOLDER,
+    default=Path("subjects-guess.csv"),
+    show_default=True,
+    metavar="FILE",
+    help="Where the guesses are written.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["auto", "names", "times", "appearance"]),
+    default="auto",
+    show_default=True,
+    help="What to go by; auto takes the surer of names and times. Appearance is a weak hint.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace FILE.")
+def subjects(data: Path, out: Path, by: str, overwrite: bool) -> None:
+    """Guess who is who in DATA where nobody wrote it down, and write a CSV to correct by hand.
+
+    Each sample gets a subject, how sure that is, and why; the doubtful ones come first. No study
+    uses the file until you save it as subjects.csv beside the data.
+    """
+    from ferfusion.cli.subjects import run_subjects
+
+    run_subjects(data, out, by, overwrites=overwrite)

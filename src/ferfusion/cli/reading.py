@@ -49,7 +49,7 @@ def print_reading(dataset: Dataset, console: Console) -> None:
         console.print(
             f"[yellow]{who}. Until all do, the same face may be trained on and "
             "tested: add subjects.csv (stem, subject) beside the data, or "
-            "--subject-pattern.[/yellow]"
+            "--subject-pattern. To guess who is who: ferfusion subjects.[/yellow]"
         )
 
 

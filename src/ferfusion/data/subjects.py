@@ -57,7 +57,7 @@ def _match_pattern(dataset: Dataset, pattern: str) -> Dataset:
     samples: list[Sample] = []
     missed: list[str] = []
     for sample in dataset.samples:
-        where = _relative_path(dataset, sample)
+        where = tell_place(dataset, sample)
         match = compiled.search(where)
         if match is None or not match[group]:
             missed.append(where)
@@ -73,14 +73,6 @@ def _match_pattern(dataset: Dataset, pattern: str) -> Dataset:
     return replace(
         dataset, samples=tuple(samples), subjects_from=f"the pattern '{pattern}' in the paths"
     )
-
-
-def _relative_path(dataset: Dataset, sample: Sample) -> str:
-    file = next(iter(sample.images.values()))
-    folder = dataset.root if dataset.root.is_dir() else dataset.root.parent
-    path = file.path.relative_to(folder) if file.path.is_relative_to(folder) else file.path
-    whole = path if file.member is None else path / file.member
-    return whole.with_suffix("").as_posix()
 
 
 def _read_subjects(dataset: Dataset, path: Path) -> Dataset:
@@ -147,3 +139,12 @@ def index_by_name(samples: Sequence[Sample], column: str) -> dict[str, list[Samp
         for name in names:
             index[name].append(sample)
     return index
+
+
+def tell_place(dataset: Dataset, sample: Sample) -> str:
+    """Gives where the first picture of a sample lies in the data, without suffix."""
+    file = next(iter(sample.images.values()))
+    folder = dataset.root if dataset.root.is_dir() else dataset.root.parent
+    path = file.path.relative_to(folder) if file.path.is_relative_to(folder) else file.path
+    whole = path if file.member is None else path / file.member
+    return whole.with_suffix("").as_posix()

@@ -7,12 +7,15 @@ turn (EXIF) and 16-bit pictures are dealt with, and where an unusable file gets 
 import hashlib
 import io
 import os
+import re
+import struct
 import threading
 import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -154,6 +157,35 @@ def read_camera(file: ImageFile | str, data: bytes) -> str | None:
     if len(names) == 2 and names[1].startswith(names[0].split()[0]):
         return names[1]  # which says who made it
     return " ".join(names) or None
+
+
+def read_taken_at(file: ImageFile | str, data: bytes) -> datetime | None:
+    """Gives when the picture was taken, as the EXIF says (DateTimeOriginal), if it does.
+
+    The time is the camera's clock: no time zone, and right only as its owner set it.
+
+    Raises:
+        ImageError: As `read_image`, save for damage behind the header.
+    """
+    picture = _open_picture(file, data)
+    with _pillow_quiet():
+        try:
+            details = picture.getexif().get_ifd(ExifTags.IFD.Exif)
+            said = details.get(ExifTags.Base.DateTimeOriginal)
+            part = details.get(ExifTags.Base.SubsecTimeOriginal)
+        except (*_DAMAGE, struct.error, LookupError, ArithmeticError):
+            return None
+    if not isinstance(said, str):
+        return None
+    text = said.strip("\0 ")
+    try:
+        taken_at = datetime.strptime(text[:19], "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return None
+    fraction = part.strip("\0 ") if isinstance(part, str) else ""
+    if re.fullmatch(r"[0-9]+", fraction):
+        taken_at = taken_at.replace(microsecond=int(f"{fraction:0<6}"[:6]))
+    return taken_at
 
 
 def fingerprint_bytes(data: bytes) -> str:
