@@ -17,7 +17,7 @@ _EMPTY = (238, 240, 242)
 
 
 def draw_contact_sheet(
-    rows: Sequence[Sequence[UInt8[np.ndarray, "height width 3"] | None]],
+    rows: Sequence[Sequence[UInt8[np.ndarray, "_ _ 3"] | None]],
     row_titles: Sequence[str],
     column_titles: Sequence[str],
     *,
