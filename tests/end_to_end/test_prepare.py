@@ -126,6 +126,7 @@ def test_msx_of_temperatures_takes_palette_and_span(ferfusion: Ferfusion, pairs:
     ("options", "sentence"),
     [
         (("--gain", -1), "--gain is -1"),
+        (("--gain", "nan"), "--gain is nan"),
         (("--detail", 0), "--detail is 0 pixels"),
         (("--span", "40,20"), "--span must rise"),
         (("--span", "warm"), "is not two temperatures"),
@@ -184,6 +185,9 @@ def test_pictures_without_expressions_get_a_table_to_fill_in(
     text = text.replace("anna_vis,,,", "anna_vis,,happy,").replace("bert_vis,,,", "bert_vis,,sad,")
     (out / "samples.csv").write_text(text)
     assert open_dataset(out / "samples.csv").class_counts == {"happy": 1, "sad": 1}
+    again = ferfusion("prepare", data, "--out", out, "--size", 64, "--workers", 1)
+    assert again.code == 0, again.said
+    assert open_dataset(out / "samples.csv").class_counts == {"happy": 1, "sad": 1}
 
 
 def test_nothing_usable_is_an_error_with_a_page(ferfusion: Ferfusion, tmp_path: Path) -> None:
@@ -205,6 +209,7 @@ def test_nothing_usable_is_an_error_with_a_page(ferfusion: Ferfusion, tmp_path: 
         (("--emissivity", 3), "emissivity must be from 0.01 to 1"),
         (("--scale", "kilokelvin"), "There is no scale 'kilokelvin'"),
         (("--size", 3), "--size"),
+        (("--margin", "nan"), "--margin must be a number"),
         (("--least-quality", 2), "--least-quality"),
     ],
 )

@@ -271,4 +271,72 @@ def test_pictures_lie_by_modality_and_class() -> None:
 
 def test_settings_are_written_beside(prepare: Callable[..., list[Record]], tmp_path: Path) -> None:
     prepare()
-    assert json.loads((tmp_path / "out" / "prepared.json").read_text()) == PREPARATION.to_json()
+    kept = json.loads((tmp_path / "out" / "prepared.json").read_text())
+    assert {**kept, "data": ""} == {"data": "", **PREPARATION.to_json()}
+
+
+def test_a_folder_is_made_of_one_source(
+    prepare: Callable[..., list[Record]], folder: Path, tmp_path: Path
+) -> None:
+    prepare(source=folder)
+    with pytest.raises(ResultsError, match="prepared in another way"):
+        prepare(source=tmp_path)
+    prepare(source=folder)
+
+
+def test_what_somebody_put_there_is_not_lost(
+    prepare: Callable[..., list[Record]], tmp_path: Path
+) -> None:
+    prepare()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(ResultsError, match=r"notes\.txt"):
+        prepare(overwrites=True)
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_subjects_named_by_hand_stay(folder: Path, tmp_path: Path, detector_weights: Path) -> None:
+    samples = open_dataset(folder).samples
+
+    def run() -> None:
+        prepare_folder(samples, PREPARATION, detector_weights, tmp_path / "out", workers=1)
+
+    run()
+    table = tmp_path / "out" / "subjects.csv"
+    table.write_text(table.read_text() + "happy/s1,Anna\n")
+    run()
+    assert "happy/s1,Anna" in table.read_text()
+
+
+def test_samples_that_are_gone_are_counted(
+    prepare: Callable[..., list[Record]], folder: Path
+) -> None:
+    gone: list[int] = []
+    prepare(finish=lambda finished: gone.append(finished.gone))
+    for name in ("S4_vis.png", "S4_ir.png"):
+        (folder / "sad" / name).unlink()
+    prepare(finish=lambda finished: gone.append(finished.gone))
+    assert gone == [0, 1]
+
+
+def test_a_face_that_is_too_small_is_not_looked_for_elsewhere(
+    camera_folder: Path, detector: FaceDetector
+) -> None:
+    images = {
+        V: ImageFile(camera_folder / "sad/S4_vis.png"),
+        IR: ImageFile(camera_folder / "sad/S4_ir.png"),
+    }
+    sample = Sample("x", "sad", None, images)
+    picky = replace(PREPARATION, least_face_px=1000, least_quality=0.0)
+    out = prepare_sample(sample, picky, detector).record
+    assert not out.kept
+    assert "too small" in out.reason
+
+
+def test_a_hot_mug_is_no_face(tmp_path: Path, detector: FaceDetector) -> None:
+    y, x = np.mgrid[:200, :160]
+    mug = ((x - 80) / 40) ** 2 + ((y - 100) / 55) ** 2 < 1
+    for degrees, is_kept in ((62.0, False), (34.0, True)):
+        heat = np.where(mug, degrees, 21.0).astype(np.float32)
+        np.save(tmp_path / "mug.npy", heat)
+        sample = Sample("x", "sad", None, {IR: ImageFile(tmp_path / "mug.npy")})
+        assert prepare_sample(sample, PREPARATION, detector).record.kept == is_kept

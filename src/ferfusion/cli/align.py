@@ -1,5 +1,6 @@
 """`ferfusion align` and `ferfusion msx`: pictures laid on each other."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,9 +118,9 @@ class Overlay:
         Raises:
             ConfigError: A value makes no sense.
         """
-        if self.gain < 0:
-            raise ConfigError(f"--gain is {self.gain:g}, but it must be 0 or more.")
-        if self.detail_px is not None and self.detail_px <= 0:
+        if not 0 <= self.gain < math.inf:
+            raise ConfigError(f"--gain is {self.gain:g}, but it must be a number, 0 or more.")
+        if self.detail_px is not None and not 0 < self.detail_px < math.inf:
             raise ConfigError(f"--detail is {self.detail_px:g} pixels, but it must be above 0.")
         find_palette(self.palette)
 

@@ -82,11 +82,16 @@ def run_prepare(
             bars.update(bar, completed=step.done, kept=f"{kept} kept")
 
         def finish(finished: Finished) -> None:
+            if finished.gone:
+                console.print(
+                    f"[yellow]{finished.gone} samples of the last time are not in {data} any more; "
+                    "they leave the data set, too.[/yellow]"
+                )
             page = _describe(dataset, finished.records, finished.folder, out, preparation)
             write_preparation_page(page, finished.folder / PAGE)
 
         records = prepare_folder(
-            dataset.samples, preparation, weights, out,
+            dataset.samples, preparation, weights, out, source=data,
             workers=workers or min(os.cpu_count() or 1, 8), overwrites=overwrites,
             advance=advance, finish=finish,
         )  # fmt: skip
@@ -156,7 +161,7 @@ def _describe(
         ),
         kept=tuple(_show_kept(record, folder) for record in least_sure[:SHOWN]),
         left_out=tuple(_show_left_out(r, by_id[r.sample_id]) for r in doubtful[:SHOWN]),
-        ways_on=(("compare fusions on it", _next_line(out, dataset)),) if kept else (),
+        ways_on=_list_ways_on(out, dataset) if kept else (),
     )
 
 
@@ -221,6 +226,13 @@ def _say(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return " to ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _list_ways_on(out: Path, dataset: Dataset) -> tuple[tuple[str, str], ...]:
+    what = "compare fusions on it"
+    if dataset.labels == (UNLABELLED,):
+        what = f"fill in the column 'expression' of {TABLE}, then {what}"
+    return ((what, _next_line(out, dataset)),)
 
 
 def _next_line(out: Path, dataset: Dataset) -> str:

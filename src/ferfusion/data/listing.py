@@ -12,10 +12,9 @@ from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-# Notes, tables, temperatures that `prepare` wrote, and what Windows leaves behind: expected beside
-# pictures, not worth a word.
-_QUIET_SUFFIXES = frozenset({".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".npy", ".pdf",
-                             ".txt", ".xml", ".yaml", ".yml"})  # fmt: skip
+# Notes, tables and what Windows leaves behind: expected beside pictures, not worth a word.
+_QUIET_SUFFIXES = frozenset({".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".pdf", ".txt",
+                             ".xml", ".yaml", ".yml"})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,15 @@ def list_pictures(place: Path) -> tuple[list[Picture], list[Leftover]]:
             pictures.append(Picture(file, inside))
         elif suffix == ".zip":
             leftovers.append(Leftover(file, "is an archive; unpack it if its pictures belong here"))
-        elif suffix not in _QUIET_SUFFIXES:
+        elif suffix not in _QUIET_SUFFIXES and not _is_temperature(inside):
             kinds = ", ".join(sorted(s[1:] for s in PICTURE_SUFFIXES))
             leftovers.append(Leftover(file, f"is not a picture by its suffix ({kinds})"))
     return pictures, leftovers
+
+
+def _is_temperature(inside: PurePosixPath) -> bool:
+    """Whether `ferfusion prepare` wrote it, beside the pictures."""
+    return inside.suffix == ".npy" and "temperature" in inside.parts
 
 
 def _leads_out(inside: PurePosixPath) -> bool:

@@ -61,6 +61,11 @@ def pair_files(visible: Path, infrared: Path) -> tuple[list[PairOfFiles], list[s
     Raises:
         DataError: One is a folder and the other isn't, or no two names belong together.
     """
+    for path in (visible, infrared):
+        if not path.exists():
+            raise DataError(
+                f"There is nothing at {path.absolute()}. Check the spelling of the path."
+            )
     if visible.is_dir() != infrared.is_dir():
         raise DataError(
             f"{visible} and {infrared} are a folder and a file: give two pictures or two folders."

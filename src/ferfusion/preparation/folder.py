@@ -31,9 +31,11 @@ from ferfusion.sample import Sample
 RECORDS = "prepared.csv"
 SETTINGS = "prepared.json"
 PAGE = "prepared.html"
+SUBJECTS = "subjects.csv"
 TABLE = "samples.csv"
 """Where expressions are to be filled in, if nobody said them."""
 
+_OURS = {RECORDS, SETTINGS, PAGE, SUBJECTS, TABLE, "temperature", *(str(m) for m in MODALITIES)}
 _AHEAD = 4
 
 
@@ -54,10 +56,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Finished:
-    """All samples are done; `folder` is about to get its name."""
+    """All samples are done; `folder` is about to get its name.
+
+    Attributes:
+        records: Of all samples.
+        folder: Where they lie now.
+        gone: Samples of an earlier run that are not there any more.
+    """
 
     records: Sequence[Record]
     folder: Path
+    gone: int = 0
 
 
 def prepare_folder(
@@ -66,6 +75,7 @@ def prepare_folder(
     weights: Path | None,
     out: Path,
     *,
+    source: Path = Path(),
     workers: int,
     overwrites: bool = False,
     advance: Callable[[Progress], None] = lambda _: None,
@@ -82,6 +92,7 @@ def prepare_folder(
         preparation: What is done to each.
         weights: Of the face detector; None where no faces are looked for.
         out: The folder of the data set.
+        source: Where the samples were read from; a folder is made of one source only.
         workers: Processes.
         overwrites: Whether a data set prepared in another way may be replaced.
         advance: Told after each sample.
@@ -90,7 +101,7 @@ def prepare_folder(
     Raises:
         ResultsError: `out` holds something else, or was prepared in another way.
     """
-    settings = json.dumps(preparation.to_json(), indent=2)
+    settings = json.dumps({"data": str(source.resolve()), **preparation.to_json()}, indent=2)
     with hold(out):
         known = _check_folder(out, settings, overwrites)
         part = out.with_name(f".{out.name}.preparing")
@@ -124,10 +135,11 @@ def prepare_folder(
         finished = [records[sample.id] for sample in samples]
         _drop_others(part, finished)
         write_text(journal, write_records(finished))
-        write_text(part / "subjects.csv", _list_subjects(finished))
+        write_text(part / SUBJECTS, _list_subjects(finished, _read_filled(out / SUBJECTS)))
         if any(record.expression == UNLABELLED for record in finished):
-            write_text(part / TABLE, _list_samples(finished))
-        finish(Finished(finished, part))
+            write_text(part / TABLE, _list_samples(finished, _read_filled(out / TABLE)))
+        gone = len(known.keys() - {sample.id for sample in samples})
+        finish(Finished(finished, part, gone))
         _swap(part, out)
     return finished
 
@@ -232,12 +244,20 @@ def _check_folder(out: Path, settings: str, overwrites: bool) -> dict[str, Recor
     """Gives what an earlier run made of each sample, if it may be taken over."""
     if not out.exists():
         return {}
+    if not out.is_dir():
+        raise ResultsError(f"{out} is a file: give --out the name of a folder.")
     if not (out / SETTINGS).is_file():
         if out.is_dir() and not any(out.iterdir()):
             return {}
         raise ResultsError(
             f"{out} is there already and was not made by 'ferfusion prepare': give --out another "
             "name, or move it away."
+        )
+    strange = sorted(path.name for path in out.iterdir() if path.name not in _OURS)
+    if strange:
+        raise ResultsError(
+            f"{out} holds what 'ferfusion prepare' did not put there ({', '.join(strange[:5])}), "
+            "and it would be lost: move it away, or give --out another name."
         )
     before = _read_text(out / SETTINGS)
     if before != settings:
@@ -315,14 +335,40 @@ def _drop_others(part: Path, records: Sequence[Record]) -> None:
                 path.unlink()
 
 
-def _list_subjects(records: Sequence[Record]) -> str:
-    lines = ["sample_id,subject"]
-    lines += [f"{r.sample_id},{r.subject}" for r in records if r.kept and r.subject]
-    return "\n".join(lines) + "\n"
+def _read_filled(path: Path) -> dict[str, dict[str, str]]:
+    """Reads what somebody filled in by hand, by sample; nothing that can't be read is lost twice.
+
+    Raises:
+        ResultsError: The file is there, but is no such table any more.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return {row["sample_id"]: row for row in csv.DictReader(stream)}
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(
+            f"{path} can't be read as the table it was ({error!r}), and what you wrote there would "
+            "be lost: mend it, or move it away."
+        ) from error
 
 
-def _list_samples(records: Sequence[Record]) -> str:
-    """Gives a table that `study` takes once its column of expressions is filled in."""
+def _list_subjects(records: Sequence[Record], filled: dict[str, dict[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("sample_id", "subject"))
+    for record in (r for r in records if r.kept):
+        subject = record.subject or filled.get(record.sample_id, {}).get("subject")
+        if subject:
+            writer.writerow((record.sample_id, subject))
+    return text.getvalue()
+
+
+def _list_samples(records: Sequence[Record], filled: dict[str, dict[str, str]]) -> str:
+    """Gives a table that `study` takes once its column of expressions is filled in.
+
+    What was filled in before stays.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("sample_id", "subject", "expression", *(str(m) for m in MODALITIES)))
@@ -330,8 +376,10 @@ def _list_samples(records: Sequence[Record]) -> str:
         there = record.modalities.split()
         paths = [picture_path(record, m) if str(m) in there else "" for m in MODALITIES]
         name = record.sample_id.removeprefix(f"{record.expression}/")
+        before = filled.get(name, {})
         said = "" if record.expression == UNLABELLED else record.expression
-        writer.writerow((name, record.subject, said, *paths))
+        subject = before.get("subject") or record.subject
+        writer.writerow((name, subject, before.get("expression") or said, *paths))
     return text.getvalue()
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -53,6 +54,9 @@ class Preparation:
         Raises:
             ConfigError: A value makes no sense.
         """
+        for name in ("margin", "least_quality"):
+            if not math.isfinite(getattr(self, name)):
+                raise ConfigError(f"--{name.replace('_', '-')} must be a number.")
         if self.scale is not None:
             parse_scale(self.scale)
         CameraSettings(emissivity=self.emissivity).check()

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from ferfusion.imaging.faces.choosing import Choice, choose_face
 from ferfusion.imaging.faces.crop import Crop, frame_face
-from ferfusion.imaging.faces.detector import FaceDetector
+from ferfusion.imaging.faces.detector import Face, FaceDetector
 from ferfusion.imaging.faces.warm_faces import find_warm_face
 from ferfusion.imaging.msx import blend_msx
 from ferfusion.imaging.registration.motion import Motion, lay_on
@@ -19,6 +19,9 @@ from ferfusion.preparation.shot import Pictures, Shot, read_shot, show_heat
 from ferfusion.sample import Sample
 
 CAMERA = "camera"
+
+_SKIN_C = (25.0, 42.0)
+"""Of a face, in the cold or with fever, and a camera that is off by some degrees."""
 
 _NEAR = Reach(shift=0.03, angle_deg=2.0, scale=0.03)
 # The two lenses of a camera are fixed; how far their pictures are apart depends on the distance.
@@ -77,7 +80,7 @@ def prepare_sample(
     height, width = next(iter(laid.pictures.values())).shape[:2]
     crop = _frame_covered(laid.covered)
     if preparation.finds_faces and detector is not None:
-        choice, where = find_face(laid.pictures, detector, preparation.least_face_px)
+        choice, where = find_face(laid, detector, preparation.least_face_px)
         if choice.face is None:
             return Prepared(replace(record, reason=choice.reason or ""), {})
         face = choice.face
@@ -122,24 +125,36 @@ def _cut(record: Record, laid: "Laid", crop: Crop, preparation: Preparation) -> 
     return Prepared(record, cut, temperature_c)
 
 
-def find_face(laid: Pictures, detector: FaceDetector, least_px: float) -> tuple[Choice, str]:
+def find_face(laid: "Laid", detector: FaceDetector, least_px: float) -> tuple[Choice, str]:
     """Gives the face of a sample, and where it was found.
 
-    Visible comes first. In the dark the others help: they lie on the visible picture, so a face
-    found there is where it would be. The last resort is what is warm and has the shape of a head.
+    Visible comes first. Where it shows no face at all, as in the dark, the others help: they lie on
+    the visible picture, so a face found there is where it would be. The last resort is what is warm
+    and has the shape of a head, and where degrees are known, the warmth of one.
     """
-    height, width = next(iter(laid.values())).shape[:2]
-    first: Choice | None = None
-    for modality in (m for m in MODALITIES if m in laid):
-        choice = choose_face(detector.find(laid[modality]), width, height, least_px=least_px)
-        if choice.face is not None:
-            return choice, str(modality)
-        first = first or choice
-    if Modality.INFRARED in laid and (face := find_warm_face(laid[Modality.INFRARED])):
-        choice = choose_face([face], width, height, least_px=least_px)
-        if choice.face is not None:
-            return choice, "warmth"
-    return first or Choice(None, "no face was found"), ""
+    height, width = next(iter(laid.pictures.values())).shape[:2]
+    for modality, picture in laid.pictures.items():
+        if faces := detector.find(picture):
+            return choose_face(faces, width, height, least_px=least_px), str(modality)
+    infrared = laid.pictures.get(Modality.INFRARED)
+    face = None if infrared is None else find_warm_face(infrared)
+    if face is not None and _is_as_warm_as_skin(face, laid.temperature_c):
+        return choose_face([face], width, height, least_px=least_px), "warmth"
+    return choose_face([], width, height), ""
+
+
+def _is_as_warm_as_skin(
+    face: Face, temperature_c: Float[np.ndarray, "height width"] | None
+) -> bool:
+    """Whether the middle of a face has the temperature of skin, or nobody knows."""
+    if temperature_c is None:
+        return True
+    top, left = max(0, int(face.top + face.height / 4)), max(0, int(face.left + face.width / 4))
+    middle = temperature_c[
+        top : int(face.top + face.height * 3 / 4), left : int(face.left + face.width * 3 / 4)
+    ]
+    known = middle[np.isfinite(middle)]
+    return bool(known.size) and _SKIN_C[0] <= float(np.median(known)) <= _SKIN_C[1]
 
 
 @dataclass(frozen=True, eq=False)
