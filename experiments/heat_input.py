@@ -2,7 +2,7 @@
 
     .venv/bin/python experiments/heat_input.py FOLDER results/heat_input
 
-(about a quarter of an hour on two quiet cores) draws faces with their temperatures, trains a first
+(about an hour on two quiet cores) draws faces with their temperatures, trains a first
 trunk on other drawn people as the demo does, and then an infrared model on splits by subject
 (SEEDS), ResNet-18 at 64 px, once for each way: colours over each picture's own range, as cameras
 show them, and `--infrared-as` window, standardised and palette. Trained models stay in FOLDER, and
@@ -40,6 +40,8 @@ from ferfusion.study.workbench import Setup, Workbench
 from ferfusion.training.recipe import Hardware, Recipe
 
 SEEDS = range(8)
+EPOCHS = 20
+"""Six were too few for pictures of low contrast (results/LOG.md)."""
 WAYS = (PICTURE, "window:28,38", "standardised", "palette:28,38")
 ROW = Row("single", (Modality.INFRARED,))
 
@@ -89,7 +91,7 @@ def train(dataset: Dataset, way: str, trunk: Path, folder: Path) -> dict[int, Pr
         size_px=SIZE_PX,
         split_kind="subject",
         split_file=None,
-        recipe=Recipe(epochs=6, backbone_learning_rate=3e-4),
+        recipe=Recipe(epochs=EPOCHS, backbone_learning_rate=3e-4),
         hardware=Hardware("cpu", precision="fp32"),
         heat=heat,
     )
@@ -137,7 +139,7 @@ def write_comparison(answers: dict[str, dict[int, Predictions]], out: Path) -> N
     write_text(out / "ways.csv", text.getvalue())
     parts = [
         "# Degrees as input",
-        f"Drawn faces with drawn temperatures, infrared alone, ResNet-18, 64 px, 6 epochs, "
+        f"Drawn faces with drawn temperatures, infrared alone, ResNet-18, 64 px, {EPOCHS} epochs, "
         f"{len(SEEDS)} splits by subject, a seed each. A toy of heat: it shows that the ways work, "
         f"not which is best on real faces. Commit {find_commit()}. Made by "
         "`experiments/heat_input.py`. Difference to the first line; 95 %: whole people drawn anew; "
