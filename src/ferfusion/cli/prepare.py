@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ferfusion.data.dataset import Dataset
+from ferfusion.data.folder import KNOWN
 from ferfusion.errors import DataError, ImageError
 from ferfusion.imaging.faces.weights import fetch_weights, find_weights
 from ferfusion.imaging.files import read_image
@@ -26,6 +27,8 @@ from ferfusion.reporting.preparation_page import PreparationPage, Shown, write_p
 from ferfusion.sample import ImageFile, Sample
 
 SHOWN = 12
+
+_NOBODY = "No sample says whom it shows, so a study may test a face that it trained on."
 
 _WORDS = {
     "size_px": "side of the pictures, in pixels",
@@ -61,6 +64,12 @@ def run_prepare(
     dataset, why = open_to_prepare(data, subject_pattern)
     if why:
         console.print(f"[yellow]{escape(why)} Pictures are prepared without expressions.[/yellow]")
+    if not why and not KNOWN & set(dataset.labels):
+        console.print(
+            f"[yellow]The folders {escape(', '.join(dataset.labels[:6]))} are taken for "
+            "expressions, and none of them is a known one. If they aren't any, put all pictures "
+            "into one folder.[/yellow]"
+        )
     weights: Path | None = None
     if preparation.finds_faces:
         weights = find_weights()
@@ -98,6 +107,8 @@ def run_prepare(
     console.print(f"{_tell_finding(records)} The data set is in {out}.")
     for reason, count in _count_reasons(records):
         console.print(f"  [yellow]kept out: {count}[/yellow]  {escape(reason)}")
+    if not any(record.subject for record in records):
+        console.print(f"[yellow]{_NOBODY} `ferfusion subjects` makes a guess to correct.[/yellow]")
     console.print(f"Look at {out / PAGE}: it shows what was done, and your own pictures.")
     if any(record.kept for record in records):
         if why:
@@ -136,6 +147,8 @@ def _describe(
             + ", ".join(f"{n} in {where}" for where, n in sorted(elsewhere.items()))
             + "."
         )
+    if not any(record.subject for record in records):
+        facts.append(_NOBODY)
     by_camera = sum(record.laid_by == CAMERA for record in kept)
     if by_camera:
         facts.append(
@@ -217,7 +230,10 @@ def _show_left_out(record: Record, sample: Sample) -> Shown:
             pictures[str(modality)] = read_image(file)
         except ImageError:
             continue
-    return Shown(record.sample_id, record.reason, pictures)
+    words = record.reason
+    if record.quality is not None:
+        words += f" (registration {record.quality:.2f})"
+    return Shown(record.sample_id, words, pictures)
 
 
 def _say(value: object) -> str:

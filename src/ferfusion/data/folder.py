@@ -14,7 +14,7 @@ from ferfusion.expression import NVIE, VIRI, canonical_expression, order_labels
 from ferfusion.modality import Modality
 
 _PREFIX = re.compile(r"^(viri|nvie|\d+)[-_ .]+", re.IGNORECASE)
-_KNOWN = frozenset((*VIRI, *NVIE, "contempt"))
+KNOWN = frozenset((*VIRI, *NVIE, "contempt"))
 LAYOUTS = """\
 Folders like these are understood:
   DATA/happy/visible/001.jpg   DATA/happy/infrared/001.jpg   expression, then modality
@@ -106,7 +106,7 @@ def _read_names(picture: Picture) -> _Named:
 def _name_expression(folder: str) -> str:
     """Sees through a number or VIRI in front of a known expression, as in 01_happy."""
     bare = canonical_expression(_PREFIX.sub("", folder))
-    return bare if bare in _KNOWN else canonical_expression(folder)
+    return bare if bare in KNOWN else canonical_expression(folder)
 
 
 def _find_expression_level(root: Path, named: Sequence[_Named]) -> int:
@@ -114,7 +114,7 @@ def _find_expression_level(root: Path, named: Sequence[_Named]) -> int:
         level
         for item in named
         for level, name in enumerate(item.folders)
-        if _name_expression(name) in _KNOWN
+        if _name_expression(name) in KNOWN
     )
     if known:
         # Of two levels with equally many the upper one.
@@ -128,7 +128,7 @@ def _find_expression_level(root: Path, named: Sequence[_Named]) -> int:
     found = "\n".join(f"  {item.picture.inside}" for item in named[:: max(1, len(named) // 5)][:5])
     raise DataError(
         f"In {root} no level of folders can be told to be the expression: there is no known name "
-        f"({', '.join(sorted(_KNOWN))}), and "
+        f"({', '.join(sorted(KNOWN))}), and "
         + ("two levels have equally many names" if fewest else "no level has two or more names")
         + f". What was found, for example:\n{found}\n{LAYOUTS}"
     )
