@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
+from ferfusion.cli.picture_commands import prepare
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.synthetic import draw_sample
 from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.imaging.faces.weights import VARIABLE
 from ferfusion.imaging.registration.motion import Motion
+from ferfusion.preparation.recipe import Preparation
 
 SIDE = 256
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -25,6 +27,16 @@ Ferfusion = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def weights(monkeypatch: pytest.MonkeyPatch, detector_weights: Path) -> None:
     monkeypatch.setenv(VARIABLE, str(detector_weights))
+
+
+def test_the_command_and_the_library_have_the_same_defaults() -> None:
+    shown = {option.name: option.default for option in prepare.params}
+    usual = Preparation()
+    assert shown["size"] == usual.size_px
+    assert shown["margin"] == usual.margin
+    assert shown["least_face"] == usual.least_face_px
+    assert shown["least_quality"] == usual.least_quality
+    assert (shown["align"], shown["msx"], shown["straighten"]) == (True, True, True)
 
 
 @pytest.fixture
