@@ -57,7 +57,7 @@ def make_triple(
     left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
     visible = photo[top:bottom, left:right]
     alone = _colour(laid[top:bottom, left:right], palette, span_c)
-    msx = blend_msx(visible, alone.infrared, sigma_px=0.01 * visible.shape[1], gain=0.8)
+    msx = blend_msx(visible, alone.infrared)
     crop_px = (int(left), int(top), int(right - left), int(bottom - top))
     return Triple(visible, alone.infrared, msx, alone.span_c, crop_px)
 
