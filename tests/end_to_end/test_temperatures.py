@@ -67,9 +67,9 @@ def test_its_graph_looks_at_degrees_too(
 ) -> None:
     pytest.importorskip("onnxruntime")
     from ferfusion.inference.graph import export_graph
-    from ferfusion.inference.graph_runner import open_graph
     from ferfusion.inference.parity import measure_parity
     from ferfusion.inference.prediction import predict_one
+    from ferfusion.inference.runner import open_graph
 
     monkeypatch.chdir(tmp_path)
     way = ("--infrared-as", "standardised")

@@ -19,11 +19,11 @@ from ferfusion.errors import ConfigError, DataError, ResultsError
 from ferfusion.evaluation.collect import collect
 from ferfusion.evaluation.metrics import summarise
 from ferfusion.evaluation.predictions import Predictions, write_predictions
+from ferfusion.evaluation.run_folder import SEEN
 from ferfusion.models.blueprint import Blueprint
 from ferfusion.models.checkpoint import load_checkpoint
 from ferfusion.preprocessing import PICTURE
 from ferfusion.reporting.tables import format_proportion
-from ferfusion.study.run import SEEN
 from ferfusion.training.machine import choose_device
 from ferfusion.training.stages import EVALUATION_BATCH
 

@@ -88,11 +88,27 @@ def decode_image(
             if at_least_px is not None:
                 picture.draft(None, (at_least_px, at_least_px))
             picture.load()
-        turn = _read_turn(picture)
-        upright = picture if turn is None else picture.transpose(turn)
-        return _to_rgb(upright)
+        return _to_rgb(_turn_upright(picture))
     except _DAMAGE as error:
         raise _damaged(file, error) from error
+
+
+def take_pillow(name: str, picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """Gives the pixels of a picture that somebody opened with Pillow, as `read_image` would.
+
+    Args:
+        name: What messages call it.
+        picture: Perhaps not decoded yet.
+
+    Raises:
+        ImageError: It has too many pixels, or is damaged.
+    """
+    if picture.width * picture.height > MAX_MEGAPIXELS * 1_000_000:
+        raise ImageError(_too_many(name))
+    try:
+        return _to_rgb(_turn_upright(picture))
+    except _DAMAGE as error:
+        raise _damaged(name, error) from error
 
 
 def decode_levels(
@@ -293,12 +309,11 @@ def _check_bytes(file: ImageFile | str, count: int) -> None:
 
 def _open_picture(file: ImageFile | str, data: bytes) -> Image.Image:
     """Reads the header only, and refuses a picture with too many pixels before decoding it."""
-    too_many = f"{file} has more than {MAX_MEGAPIXELS} megapixels: shrink it, or remove it."
     try:
         with _pillow_quiet():
             picture = Image.open(io.BytesIO(data), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(too_many) from error
+        raise ImageError(_too_many(file)) from error
     except Image.UnidentifiedImageError as error:
         if data[4:8] == b"ftyp":
             what = "is a phone's HEIC or AVIF picture: save it as JPEG or PNG."
@@ -311,7 +326,7 @@ def _open_picture(file: ImageFile | str, data: bytes) -> Image.Image:
     except _DAMAGE as error:
         raise _damaged(file, error) from error
     if picture.width * picture.height > MAX_MEGAPIXELS * 1_000_000:
-        raise ImageError(too_many)
+        raise ImageError(_too_many(file))
     # Pillow would cut 16 bits per colour to the upper 8, which turns 12-bit pictures black.
     if picture.mode not in _DEEP_GREY and any(";16" in str(t.args) for t in picture.tile):
         raise ImageError(
@@ -338,6 +353,11 @@ def _read_turn(picture: Image.Image) -> Image.Transpose | None:
             return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
         except _DAMAGE:
             return None
+
+
+def _turn_upright(picture: Image.Image) -> Image.Image:
+    turn = _read_turn(picture)
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
@@ -371,6 +391,10 @@ def _pillow_quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
+
+
+def _too_many(file: ImageFile | str) -> str:
+    return f"{file} has more than {MAX_MEGAPIXELS} megapixels: shrink it, or remove it."
 
 
 def _empty(file: ImageFile | str) -> ImageError:
