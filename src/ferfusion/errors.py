@@ -11,6 +11,7 @@
     ├── DownloadError            a file that can't be had, or isn't what was published
     ├── SplitError               a split that can't be drawn, read or used
     ├── CheckpointError          a checkpoint that is damaged, missing or doesn't fit
+    ├── ParityError              an exported model that isn't the trained one
     ├── WeightsError             pretrained weights that can't be had or don't fit
     ├── ResultsError             results that stand in the way, or are missing
     └── StudyError               runs of a study that failed; everything else is kept
@@ -78,6 +79,10 @@ class SplitError(FerfusionError):
 
 class CheckpointError(FerfusionError):
     """A checkpoint is damaged, missing or doesn't fit what is asked of it."""
+
+
+class ParityError(FerfusionError):
+    """An exported model doesn't say what the trained one says."""
 
 
 class WeightsError(FerfusionError):

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -10,6 +11,14 @@ from ferfusion.cli.groups import FOLDER, Commands
 from ferfusion.cli.options import DATA, MACHINE, MODEL, TRAINING, settings_options
 from ferfusion.config import Settings, render
 from ferfusion.errors import FerfusionError, find_remedy
+
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What calculates a bundle. OpenVINO is faster on many processors.",
+)
 
 
 @click.group(
@@ -140,7 +149,7 @@ def study(settings: Settings, data: Path, out: Path) -> None:
 
 
 @app.command(short_help="Test a trained model on DATA.")
-@click.argument("run", type=FOLDER)
+@click.argument("model", type=FOLDER)
 @click.argument("data", type=FOLDER)
 @click.option(
     "--part",
@@ -151,12 +160,87 @@ def study(settings: Settings, data: Path, out: Path) -> None:
     "again by their bytes, whatever they are called.",
 )
 @click.option("--out", type=FOLDER, metavar="FILE", help="Write predictions to this CSV file.")
+@ENGINE
 @settings_options("subject_pattern", "cache", "cache_limit", "device")
-def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | None) -> None:
-    """Test the trained model in RUN on DATA, which must have the same classes."""
+def evaluate(
+    settings: Settings,
+    model: Path,
+    data: Path,
+    part: str,
+    out: Path | None,
+    engine: Literal["onnxruntime", "openvino"],
+) -> None:
+    """Test a trained model on DATA, which must have the same classes.
+
+    MODEL is the folder of a run, or a bundle that was exported of it.
+    """
     from ferfusion.cli.evaluate import run_evaluate
 
-    run_evaluate(run, data, part, out, settings)
+    run_evaluate(model, data, part, out, engine, settings)
+
+
+@app.command(short_help="Write a trained model as a bundle that runs without PyTorch.")
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--out",
+    type=FOLDER,
+    required=True,
+    metavar="BUNDLE",
+    help="Folder of the bundle, or one file if it ends in .zip.",
+)
+@click.option(
+    "--data", type=FOLDER, metavar="DATA", help="The run's data; default: where it lay in training."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of its arithmetic. int8 is faster and smaller, and changes some answers.",
+)
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.9,
+    show_default=True,
+    help="Share of the validation samples that it answers; of the others it would rather not say.",
+)
+@click.option(
+    "--bound",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Largest difference of a probability that passes; default: 0.001 in fp32, 0.1 in int8.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@settings_options("subject_pattern", "note")
+def export(
+    settings: Settings,
+    run: Path,
+    out: Path,
+    data: Path | None,
+    precision: Literal["fp32", "int8"],
+    coverage: float,
+    bound: float | None,
+    overwrite: bool,
+) -> None:
+    """Write the trained model in RUN as a bundle: ONNX graph, labels, model card, licences, proof.
+
+    The proof is parity: graph and trained model are asked about the same samples, and if their
+    probabilities differ by more than the bound, nothing is written. A bundle takes pictures of any
+    size as they are, and needs no PyTorch: pip install 'ferfusion[runtime]'.
+    """
+    from ferfusion.cli.export import run_export
+
+    run_export(
+        run,
+        out,
+        settings,
+        data=data,
+        precision=precision,
+        coverage=coverage,
+        bound=bound,
+        overwrite=overwrite,
+    )
 
 
 @app.command(short_help="Make a finished run once more and compare.")
