@@ -25,6 +25,18 @@ import errno
 from collections.abc import Iterable, Sequence
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_EXTRAS = {
+    **dict.fromkeys(
+        (
+            *("torch", "torchvision", "timm", "lightning_fabric", "safetensors"),
+            *("sklearn", "scipy", "matplotlib"),
+        ),
+        "train",
+    ),
+    "onnxruntime": "runtime",
+    "captum": "explain",
+}
+"""Which extra brings a package (pyproject.toml)."""
 
 
 class FerfusionError(Exception):
@@ -136,6 +148,10 @@ permissions."
     """
     if isinstance(error, FerfusionError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get(error.name or "")):
+        return (
+            f"This needs {error.name}, which is not installed: pip install 'ferfusion[{extra}]'."
+        )
     if is_disk_full(error):
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return (

@@ -290,7 +290,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (FerfusionError, OSError) as error:
+    except (FerfusionError, OSError, ModuleNotFoundError) as error:
         remedy = find_remedy(error)
         if remedy is None:
             raise
