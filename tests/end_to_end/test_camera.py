@@ -191,7 +191,7 @@ def test_options_that_make_no_sense(ferfusion, folder: Path) -> None:
         ("--emissivity", "2", "emissivity must be from 0.01 to 1"),
         ("--scale", "milli", "There is no scale 'milli'"),
         ("--range", "36", "write LOW,HIGH"),
-        ("--range", "36,20", "must rise"),
+        ("--range", "36,20", "--range 36,20 must rise"),
         ("--span", "a,b", "--span a,b is not two temperatures"),
         ("--palette", "irn", "Did you mean 'iron'"),
     ):

@@ -140,7 +140,7 @@ def test_msx_of_temperatures_takes_palette_and_span(ferfusion: Ferfusion, pairs:
         (("--gain", -1), "--gain is -1"),
         (("--gain", "nan"), "--gain is nan"),
         (("--detail", 0), "--detail is 0 pixels"),
-        (("--span", "40,20"), "--span must rise"),
+        (("--span", "40,20"), "--span 40,20 must rise"),
         (("--span", "warm"), "is not two temperatures"),
         (("--palette", "irn"), "Did you mean 'iron'"),
         (("--out", "x.gif"), "use .png or .jpg"),

@@ -88,7 +88,11 @@ def test_its_graph_looks_at_degrees_too(
 
 @pytest.mark.parametrize(
     ("way", "sentence"),
-    [("windw", "Did you mean 'window'"), ("window:40,20", "must rise"), ("palette:x", "28,38")],
+    [
+        ("windw", "Did you mean 'window'"),
+        ("window:40,20", "--infrared-as window:40,20 must rise"),
+        ("palette:x", "is not two temperatures: write LOW,HIGH as in --infrared-as palette:28,38"),
+    ],
 )
 def test_wrong_ways_are_refused(
     ferfusion: Ferfusion, data: Path, tmp_path: Path, way: str, sentence: str

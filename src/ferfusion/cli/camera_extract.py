@@ -13,7 +13,6 @@ from PIL import Image
 
 from ferfusion.atomic import replacing, write_text
 from ferfusion.cli.camera import list_files, list_problems, print_doubts, summarise
-from ferfusion.cli.groups import parse_span
 from ferfusion.errors import DataError, ResultsError
 from ferfusion.imaging.camera import kinds
 from ferfusion.imaging.camera.grids import Scale, parse_scale
@@ -21,6 +20,7 @@ from ferfusion.imaging.camera.opening import open_thermogram, read_kind
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
 from ferfusion.imaging.camera.triple import Triple, make_triple
 from ferfusion.imaging.palette import find_palette
+from ferfusion.preprocessing import parse_span
 
 ENDINGS = (
     *(".temperature.npy", ".temperature.tiff", ".photo.png"),
@@ -89,9 +89,9 @@ def parse_extraction(
         scale=parse_scale(scale) if scale else None,
         overrides=overrides,
         picture_palette=picture_palette,
-        value_range_c=parse_span("--range", value_range) if value_range else None,
+        value_range_c=parse_span("--range ", value_range) if value_range else None,
         palette=palette,
-        span_c=parse_span("--span", span) if span else None,
+        span_c=parse_span("--span ", span) if span else None,
         overwrites=overwrites,
     )
 

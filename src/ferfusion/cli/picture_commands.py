@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from ferfusion.cli.groups import FOLDER, Commands, parse_span
+from ferfusion.cli.groups import FOLDER, Commands
+from ferfusion.preprocessing import parse_span
 
 
 @click.group(cls=Commands, short_help="Look into files of thermal cameras, and take them apart.")
@@ -201,7 +202,7 @@ def prepare(
         aligns=align,
         least_quality=least_quality,
         makes_msx=msx,
-        span_c=parse_span("--span", span) if span else None,
+        span_c=parse_span("--span ", span) if span else None,
         emissivity=emissivity,
         scale=scale,
     )
@@ -289,7 +290,7 @@ def msx(
     """
     from ferfusion.cli.align import Overlay, run_msx
 
-    span_c = parse_span("--span", span) if span else None
+    span_c = parse_span("--span ", span) if span else None
     overlay = Overlay(gain, detail, palette, span_c, align)
     run_msx(visible, infrared, out, overlay, overwrites=overwrite)
 
