@@ -194,6 +194,8 @@ def test_options_that_make_no_sense(ferfusion, folder: Path) -> None:
         ("--range", "36,20", "--range 36,20 must rise"),
         ("--span", "a,b", "--span a,b is not two temperatures"),
         ("--palette", "irn", "Did you mean 'iron'"),
+        ("--picture-palette", "nofile.png", "no palette 'nofile.png'"),
+        ("--picture-palette", "iron", "add --range LOW,HIGH"),
     ):
         answer = ferfusion("camera", "extract", "card", "--out", "out", option, value)
         assert answer.code == 2

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ferfusion.atomic import replacing, write_text
 from ferfusion.cli.camera import list_files, list_problems, print_doubts, summarise
-from ferfusion.errors import DataError, ResultsError
+from ferfusion.errors import ConfigError, DataError, ResultsError
 from ferfusion.imaging.camera import kinds
 from ferfusion.imaging.camera.grids import Scale, parse_scale
 from ferfusion.imaging.camera.opening import open_thermogram, read_kind
@@ -74,7 +74,7 @@ def parse_extraction(
         scale: See `parse_scale`.
         settings: In the order of `CameraSettings`.
         value_range: LOW,HIGH in degrees Celsius.
-        picture_palette: Not looked at yet.
+        picture_palette: A palette's name or a file.
         palette: Its name.
         span: LOW,HIGH likewise.
         overwrites: As it is.
@@ -85,6 +85,13 @@ def parse_extraction(
     overrides = CameraSettings(*settings)
     overrides.check()
     find_palette(palette)
+    if picture_palette and not Path(picture_palette).is_file():
+        find_palette(picture_palette)
+    if picture_palette and not value_range:
+        raise ConfigError(
+            f"--picture-palette {picture_palette} is how palette pictures are read backwards, which "
+            "takes the temperatures of their first and last colour, too: add --range LOW,HIGH."
+        )
     return Extraction(
         scale=parse_scale(scale) if scale else None,
         overrides=overrides,
