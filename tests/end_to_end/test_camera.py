@@ -50,7 +50,9 @@ def test_probe_says_what_is_inside(ferfusion, folder: Path) -> None:
     assert "card/screen.png: 8-bit picture" in answer.said
     assert "aren't temperatures" in answer.said
     assert "100% of the colours are those of iron" in answer.said
-    assert "1 other files in folders are of no kind" in answer.said
+    assert (
+        "Passed over, as they are of no kind that cameras write: 1 (card/notes.txt)" in answer.said
+    )
     assert "thumbs" not in answer.said
 
 
@@ -65,6 +67,8 @@ def test_probe_for_programs(ferfusion, folder: Path) -> None:
     assert found["FLIR0002.jpg"]["photo_px"] is None
     assert found["screen.png"]["holds"] == "colours"
     assert found["screen.png"]["palettes"][0]["palette"] == "iron"
+    assert "Passed over" in answer.err
+    assert "card/notes.txt" in answer.err
 
 
 def test_probe_of_what_is_unknown_broken_or_missing(ferfusion, folder: Path) -> None:
@@ -85,7 +89,7 @@ def test_probe_of_what_is_unknown_broken_or_missing(ferfusion, folder: Path) -> 
 def test_extract_writes_all_that_is_inside(ferfusion, folder: Path) -> None:
     answer = ferfusion("camera", "extract", "card", "--out", "out", "--emissivity", "0.9")
     assert answer.code == 0, answer.err
-    assert "2 files in folders hold no temperatures and were left out" in answer.said
+    assert "as they hold no temperatures: 2 (card/notes.txt, card/screen.png)" in answer.said
     names = {path.name for path in Path("out").iterdir()}
     first = {f"FLIR0001{ending}" for ending in camera_extract.ENDINGS}
     rest = {f"{stem}{ending}" for stem in ("FLIR0002", "grid")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ferfusion.atomic import replacing, write_text
-from ferfusion.cli.camera import list_files, list_problems, print_doubts, summarise
+from ferfusion.cli.camera import list_files, list_problems, name_some, print_doubts, summarise
 from ferfusion.errors import ConfigError, DataError, ResultsError
 from ferfusion.imaging.camera import kinds
 from ferfusion.imaging.camera.grids import Scale, parse_scale
@@ -113,7 +113,7 @@ def run_extract(paths: Sequence[Path], out: Path, extraction: Extraction) -> Non
         ResultsError: Something would be overwritten.
         DataError: There were problems, or there is nothing to extract.
     """
-    files, n_left_out = _choose(paths, out, extraction)
+    files, left_out = _choose(paths, out, extraction)
     if not files:
         raise DataError(
             f"There are no camera files with temperatures in {', '.join(map(str, paths))}; "
@@ -143,8 +143,8 @@ def run_extract(paths: Sequence[Path], out: Path, extraction: Extraction) -> Non
         facts = "{rows} x {columns}, {min_c:.1f} to {max_c:.1f} °C".format(**summarise(thermogram))
         click.echo(f"{path}: {facts} -> {out / stem}.*")
     print_doubts(doubts)
-    if n_left_out:
-        click.echo(f"{n_left_out} files in folders hold no temperatures and were left out.")
+    if left_out:
+        click.echo(f"Passed over, as they hold no temperatures: {name_some(left_out)}")
     rest = len(rows) - len(problems)
     if rest:
         _write_table(out / TABLE, rows)
@@ -177,15 +177,17 @@ def name_stems(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _choose(paths: Sequence[Path], out: Path, extraction: Extraction) -> tuple[list[Path], int]:
+def _choose(
+    paths: Sequence[Path], out: Path, extraction: Extraction
+) -> tuple[list[Path], list[Path]]:
     """Lists the files that were named, and those in folders that hold temperatures."""
-    files, n_left_out = [], 0
+    files, left_out = [], []
     for path, is_named in list_files(paths, but=out):
         if is_named or _may_give(path, extraction):
             files.append(path)
         else:
-            n_left_out += 1
-    return files, n_left_out
+            left_out.append(path)
+    return files, left_out
 
 
 def _may_give(path: Path, extraction: Extraction) -> bool:
