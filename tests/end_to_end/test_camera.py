@@ -153,6 +153,22 @@ def test_nothing_is_overwritten_unasked(ferfusion, folder: Path) -> None:
     assert Path("out/grid.temperature.npy").read_bytes() != written
 
 
+def test_the_table_keeps_the_lines_of_other_files(ferfusion, folder: Path) -> None:
+    assert ferfusion("camera", "extract", "card", "--out", "out").code == 0
+    before = read_table(Path("out/extract.csv"))
+    np.save(folder / "grid.npy", TEMPERATURE_C + 1)
+    again = ("camera", "extract", "card/grid.npy", "--out", "out", "--overwrite")
+    assert ferfusion(*again).code == 0
+    after = read_table(Path("out/extract.csv"))
+    assert after.pop("grid.npy") != before.pop("grid.npy")
+    assert after == before
+    Path("out/extract.csv").write_text("mine\n1\n")
+    answer = ferfusion(*again)
+    assert answer.code == 2
+    assert "no table of 'camera extract'" in answer.said
+    assert Path("out/extract.csv").read_text() == "mine\n1\n"
+
+
 def test_a_kill_leaves_no_half_files(
     ferfusion, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +189,9 @@ def test_the_same_stem_twice(ferfusion, folder: Path) -> None:
     answer = ferfusion("camera", "extract", "card", "--out", "out")
     assert answer.code == 0, answer.err
     stems = [row["stem"] for row in read_rows(Path("out/extract.csv"))]
-    assert len({stem.casefold() for stem in stems}) == len(stems) == 6
+    assert stems == [
+        "FLIR0001-jpg", "FLIR0002-jpg", "card-FLIR0002", "grid", "more-FLIR0002", "flir0001-npy",
+    ]  # fmt: skip
     for stem in stems:
         assert Path(f"out/{stem}.temperature.npy").exists()
 
