@@ -134,6 +134,21 @@ def test_msx_of_temperatures_takes_palette_and_span(ferfusion: Ferfusion, pairs:
     assert np.abs(first + second - 255).max() <= 1
 
 
+def test_a_span_of_what_holds_no_degrees_is_said(ferfusion: Ferfusion, pairs: Path) -> None:
+    visible, infrared = pairs / "vis/anna_vis.png", pairs / "flat" / "anna_ir.png"
+    infrared.parent.mkdir()
+    cv2.imwrite(str(infrared), np.random.default_rng(0).integers(0, 9999, (60, 80)).astype("u2"))
+    line = ("msx", visible, infrared, "--out", pairs / "msx.png", "--no-align")
+    assert "--span" not in ferfusion(*line).said
+    assert "--span changes nothing" in ferfusion(*line, "--span", "20,40", "--overwrite").said
+    shutil.copy(visible, infrared.parent)
+    line = ("prepare", infrared.parent, "--out", pairs / "p", "--size", 64, "--whole", "--no-align")
+    done = ferfusion(*line, "--workers", 1, "--span", "20,40")
+    assert done.code == 0, done.said
+    assert "1 of 1 infrared pictures hold no degrees, so --span changes nothing" in done.said
+    assert "--span changes nothing" in (pairs / "p" / "prepared.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -232,6 +247,19 @@ def test_wrong_options_of_prepare(
     assert done.code == 2
     assert sentence in done.said
     assert not (pairs / "out").exists()
+
+
+def test_camera_files_that_are_kept_out_are_called_infrared(
+    ferfusion: Ferfusion, tmp_path: Path
+) -> None:
+    (tmp_path / "card").mkdir()
+    counts = np.random.default_rng(0).integers(0, 9999, (60, 80)).astype("u2")
+    cv2.imwrite(str(tmp_path / "card" / "x.png"), counts)
+    done = ferfusion("prepare", tmp_path / "card", "--out", tmp_path / "out", "--workers", 1)
+    assert done.code == 2
+    page = (tmp_path / "out" / "prepared.html").read_text()
+    assert "<small>infrared</small>" in page
+    assert "<small>visible</small>" not in page
 
 
 def test_real_camera_files_are_prepared(ferfusion: Ferfusion, tmp_path: Path) -> None:

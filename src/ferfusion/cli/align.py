@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from ferfusion.atomic import replacing, write_text
@@ -145,6 +146,11 @@ def run_msx(
         heat = show_heat(degrees, overlay.span_c, overlay.palette)
     height, width = seen.shape[:2]
     console = Console(highlight=False, soft_wrap=True)
+    if degrees is None and overlay.span_c is not None:
+        console.print(
+            f"[yellow]{escape(str(infrared))} holds no degrees, so --span changes nothing: it is "
+            "shown in its colours or, of 16 bits, as a mere pattern.[/yellow]"
+        )
     motion = Motion()
     if overlay.aligns:
         found = register(seen, heat if degrees is None else degrees)
