@@ -116,6 +116,16 @@ def test_extract_writes_all_that_is_inside(ferfusion, folder: Path) -> None:
     assert (np.load("again/FLIR0001.temperature.temperature.npy") == array).all()
 
 
+def test_what_was_extracted_is_a_data_set(ferfusion, folder: Path) -> None:
+    for label in ("happy", "sad"):
+        assert ferfusion("camera", "extract", "card", "--out", f"data/{label}").code == 0
+    answer = ferfusion("inspect", "data", "--out", "seen")
+    assert answer.code == 0, answer.err
+    assert "sample happy/grid has no visible and no msx picture" in answer.said
+    assert "temperature" not in answer.said
+    assert "photo" not in answer.said
+
+
 def test_a_palette_picture_with_a_range(ferfusion, folder: Path) -> None:
     words = ("camera", "extract", "card/screen.png", "--out", "out")
     answer = ferfusion(*words)

@@ -79,6 +79,29 @@ def test_two_folders_are_aligned(ferfusion: Ferfusion, pairs: Path) -> None:
     assert (out / "sheet.png").exists()
 
 
+def test_degrees_beside_pictures_are_aligned(ferfusion: Ferfusion, pairs: Path) -> None:
+    for name in MOTIONS:
+        shutil.copy(pairs / f"{name}.npy", pairs / "ir" / f"{name}_ir.npy")
+    ferfusion("align", pairs / "vis", pairs / "ir", "--out", pairs / "aligned")
+    for row in read_table(pairs / "aligned" / "alignment.csv"):
+        # The pictures were moved, the degrees weren't.
+        found = Motion(*(float(row[c]) for c in ("scale", "dx_px", "dy_px", "angle_deg")))
+        assert found.distance_px(Motion(), SIDE, SIDE) < 3
+
+
+def test_a_flat_folder_may_hold_grids(ferfusion: Ferfusion, pairs: Path) -> None:
+    flat = pairs / "flat"
+    flat.mkdir()
+    for name in MOTIONS:
+        shutil.copy(pairs / "vis" / f"{name}_vis.png", flat / f"{name}.png")
+        shutil.copy(pairs / f"{name}.npy", flat)
+    line = ("prepare", flat, "--out", pairs / "out", "--size", 64, "--workers", 1)
+    done = ferfusion(*line, "--whole", "--no-align")
+    assert done.code == 0, done.said
+    assert "2 of 2 samples are kept, 2 of them in all three modalities" in done.said
+    assert (pairs / "out/temperature/unlabelled/anna.npy").exists()
+
+
 def test_an_alignment_is_not_written_over(ferfusion: Ferfusion, pairs: Path) -> None:
     line = ("align", pairs / "vis", pairs / "ir", "--out", pairs / "aligned")
     ferfusion(*line)

@@ -15,7 +15,7 @@ from ferfusion.atomic import replacing, write_text
 from ferfusion.errors import ConfigError, DataError
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
 from ferfusion.imaging.msx import blend_msx
-from ferfusion.imaging.palette import find_palette
+from ferfusion.imaging.palette import find_palette, show_heat
 from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.refine import MotionKind
 from ferfusion.imaging.registration.register import Registration, register
@@ -27,7 +27,6 @@ from ferfusion.preparation.alignment import (
     read_pair,
     write_alignment,
 )
-from ferfusion.preparation.shot import show_heat
 from ferfusion.sample import ImageFile
 
 SHOWN = 24

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ferfusion.atomic import replacing, write_text
 from ferfusion.cli.camera import list_files, list_problems, name_some, print_doubts, summarise
+from ferfusion.data.listing import BESIDE_EXTRACTED
 from ferfusion.data.table import read_rows
 from ferfusion.errors import ConfigError, DataError, ResultsError
 from ferfusion.imaging.camera import kinds
@@ -25,7 +26,7 @@ from ferfusion.imaging.palette import find_palette
 from ferfusion.preprocessing import parse_span
 
 ENDINGS = (
-    *(".temperature.npy", ".temperature.tiff", ".photo.png"),
+    *BESIDE_EXTRACTED,
     *(".visible.png", ".infrared.png", ".msx.png"),
 )
 TABLE = "extract.csv"

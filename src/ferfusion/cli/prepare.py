@@ -14,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.folder import KNOWN
-from ferfusion.errors import DataError, ImageError
+from ferfusion.errors import DataError
 from ferfusion.imaging.camera.kinds import recognise
 from ferfusion.imaging.faces.weights import fetch_weights, find_weights
-from ferfusion.imaging.files import read_bytes, read_image
+from ferfusion.imaging.files import read_bytes
+from ferfusion.imaging.heat_input import read_picture
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.folder import PAGE, TABLE, Finished, picture_path, prepare_folder
 from ferfusion.preparation.folder import Progress as Step
@@ -231,7 +232,7 @@ def _count_classes(dataset: Dataset, kept: Sequence[Record]) -> tuple[tuple[str,
 
 def _show_kept(record: Record, folder: Path) -> Shown:
     pictures = {
-        name: read_image(ImageFile(folder / picture_path(record, Modality(name))))
+        name: read_picture(ImageFile(folder / picture_path(record, Modality(name))))
         for name in record.modalities.split()
     }
     words = [] if record.quality is None else [f"registration {record.quality:.2f}"]
@@ -247,8 +248,8 @@ def _show_left_out(record: Record, sample: Sample) -> Shown:
             holds = recognise(file.path.name, read_bytes(file)).holds
             # A camera file is infrared, whatever its name says.
             is_heat = holds in ("temperatures", "counts")
-            pictures[str(Modality.INFRARED if is_heat else modality)] = read_image(file)
-        except ImageError:
+            pictures[str(Modality.INFRARED if is_heat else modality)] = read_picture(file)
+        except DataError:
             continue
     words = record.reason
     if record.quality is not None:

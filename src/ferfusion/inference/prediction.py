@@ -66,7 +66,7 @@ def read_square(
     Raises:
         DataError: It can't be used, or holds no temperatures; says why.
     """
-    if heat is not None:
+    if heat is not None or (isinstance(source, ImageFile) and source.is_grid):
         if isinstance(source, bytes):
             raise DataError("This model looks at temperatures: give the path of a file with them.")
         return resize(read_picture(source, heat), size_px)

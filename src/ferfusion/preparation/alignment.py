@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from ferfusion.data.listing import list_pictures
 from ferfusion.data.pairing import split_marker
+from ferfusion.data.temperatures import find_degrees
 from ferfusion.errors import DataError
 from ferfusion.imaging.registration.motion import lay_on
 from ferfusion.imaging.registration.refine import MotionKind
@@ -73,7 +74,7 @@ def pair_files(visible: Path, infrared: Path) -> tuple[list[PairOfFiles], list[s
     if not visible.is_dir():
         pair = PairOfFiles(split_marker(visible.stem)[1], ImageFile(visible), ImageFile(infrared))
         return [pair], []
-    sides = [_list_by_name(folder) for folder in (visible, infrared)]
+    sides = [_list_by_name(visible), _list_by_name(infrared, with_grids=True)]
     names = sorted(sides[0].keys() & sides[1].keys())
     if not names:
         shown = [next(iter(side), "nothing") for side in sides]
@@ -128,15 +129,14 @@ def write_alignment(rows: Iterable[tuple[str, Registration]], kind: MotionKind) 
     return text.getvalue()
 
 
-def _list_by_name(folder: Path) -> dict[str, ImageFile]:
-    pictures, _ = list_pictures(folder)
+def _list_by_name(folder: Path, *, with_grids: bool = False) -> dict[str, ImageFile]:
+    pictures, _ = list_pictures(folder, with_grids=with_grids)
     named: dict[str, ImageFile] = {}
     for picture in pictures:
         stem = split_marker(picture.inside.stem)[1].casefold()
         name = str(picture.inside.with_name(stem))
-        if name in named:
-            raise DataError(
-                f"{picture.file} and {named[name]} have the same name: rename one of them."
-            )
-        named[name] = picture.file
+        # Degrees say more than the picture they lie beside.
+        file = (find_degrees(picture.file) if with_grids else None) or picture.file
+        if named.setdefault(name, file) != file:
+            raise DataError(f"{file} and {named[name]} have the same name: rename one of them.")
     return named

@@ -10,12 +10,13 @@ from ferfusion.imaging.faces.crop import Crop, frame_face
 from ferfusion.imaging.faces.detector import Face, FaceDetector
 from ferfusion.imaging.faces.warm_faces import find_warm_face
 from ferfusion.imaging.msx import blend_msx
+from ferfusion.imaging.palette import show_heat
 from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.register import Registration, register
 from ferfusion.imaging.registration.search import Reach
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.recipe import Preparation, Record
-from ferfusion.preparation.shot import Pictures, Shot, read_shot, show_heat
+from ferfusion.preparation.shot import Pictures, Shot, read_shot
 from ferfusion.sample import Sample
 
 CAMERA = "camera"

@@ -13,7 +13,7 @@ from ferfusion.imaging.camera.kinds import LEVELS, recognise
 from ferfusion.imaging.camera.opening import open_thermogram
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
 from ferfusion.imaging.files import decode_image, read_bytes
-from ferfusion.imaging.palette import colourise
+from ferfusion.imaging.palette import show_heat
 from ferfusion.imaging.registration.motion import Motion
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.recipe import Preparation
@@ -55,7 +55,7 @@ def read_shot(sample: Sample, preparation: Preparation) -> Shot:
         file = sample.images[modality]
         if thermogram is None and _holds_temperatures(file, data, preparation):
             thermogram = _open(file, preparation)
-        else:
+        elif thermogram is None or modality is not Modality.INFRARED:
             _refuse_counts(modality, file, data)
             pictures[modality] = decode_image(file, data)
     if thermogram is None:
@@ -67,26 +67,6 @@ def read_shot(sample: Sample, preparation: Preparation) -> Shot:
         placement = thermogram.placement
     ordered = {m: pictures[m] for m in MODALITIES if m in pictures}
     return Shot(ordered, thermogram.temperature_c, placement, hash_files(files))
-
-
-def show_heat(
-    temperature_c: Float[np.ndarray, "rows columns"],
-    span_c: tuple[float, float] | None,
-    palette: str = "iron",
-) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Gives temperatures in false colour; where there is none, the coldest colour.
-
-    Args:
-        temperature_c: Degrees Celsius; NaN where there is no value.
-        span_c: Of the first and the last colour; None spreads them over what is seen.
-        palette: One of `PALETTES`.
-    """
-    known = temperature_c[np.isfinite(temperature_c)]
-    if span_c is None:
-        low, high = (float(v) for v in np.percentile(known, (1, 99))) if known.size else (0.0, 1.0)
-        span_c = (low, high) if high > low else (low - 0.5, low + 0.5)
-    filled = np.where(np.isfinite(temperature_c), temperature_c, np.float32(span_c[0]))
-    return colourise(filled, *span_c, palette)
 
 
 def hash_files(files: Mapping[Modality, bytes]) -> str:
