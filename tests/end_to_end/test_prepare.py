@@ -16,11 +16,18 @@ from ferfusion.data.synthetic import draw_sample
 from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.imaging.faces.weights import VARIABLE
 from ferfusion.imaging.registration.motion import Motion
+from ferfusion.preparation.alignment import read_pair
 from ferfusion.preparation.recipe import Preparation
+from ferfusion.sample import ImageFile
 
 SIDE = 256
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 MOTIONS = {"anna": Motion(1.04, 8.0, -5.0, 2.0), "bert": Motion(0.97, -6.0, 3.0, -1.0)}
+WIDE = {
+    "happy/0": Motion(1.4, 6.0, -4.0, 1.0),
+    "happy/7": Motion(1.36, 3.0, 9.0, 0.0),
+    "sad/5": Motion(1.47, -8.0, 3.0, -2.0),
+}
 Ferfusion = Callable[..., Any]
 
 
@@ -102,6 +109,97 @@ def test_a_flat_folder_may_hold_grids(ferfusion: Ferfusion, pairs: Path) -> None
     assert (pairs / "out/temperature/unlabelled/anna.npy").exists()
 
 
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """Three people; infrared shows 1/1.4 of what visible does, somewhat turned and moved."""
+    for name, motion in WIDE.items():
+        label, who = name.split("/")
+        face = draw_sample(
+            draw_identity(int(who)), label, light="even", intensity=0.8, seed=int(who),
+            size_px=SIDE, misalignment=0.0,
+        )  # fmt: skip
+        moved = cv2.warpAffine(face.infrared, motion.matrix(SIDE, SIDE), (SIDE, SIDE))
+        for folder, picture in (("vis", face.visible), ("ir", moved)):
+            (tmp_path / "data" / folder / label).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / "data" / folder / f"{name}.png"), picture[..., ::-1])
+    return tmp_path / "data"
+
+
+def read_motions(table: Path) -> dict[str, Motion]:
+    columns = ("scale", "dx_px", "dy_px", "angle_deg")
+    return {r["sample_id"]: Motion(*(float(r[c]) for c in columns)) for r in read_table(table)}
+
+
+def test_infrared_that_shows_less_is_found(ferfusion: Ferfusion, wide: Path) -> None:
+    out = wide.parent / "out"
+    align = ("align", wide / "vis", wide / "ir", "--out", out, "--overwrite")
+    prepare = ("prepare", wide, "--out", out / "data", "--size", 64, "--workers", 1, "--whole")
+
+    def measure(table: Path) -> list[float]:
+        found = read_motions(table)
+        return [found[name].distance_px(motion, SIDE, SIDE) for name, motion in WIDE.items()]
+
+    ferfusion(*align)
+    assert min(measure(out / "alignment.csv")) > 5
+    done = ferfusion(*align, "--infrared-covers", 0.7)
+    assert "2 of 3 pairs pass" in done.said or "3 of 3 pairs pass" in done.said
+    assert max(measure(out / "alignment.csv")) < 3
+    done = ferfusion(*prepare, "--infrared-covers", 0.7, "--least-quality", 0)
+    assert done.code == 0, done.said
+    assert max(measure(out / "data" / "prepared.csv")) < 3
+
+
+def test_where_the_camera_says_infrared_lies_counts(
+    ferfusion: Ferfusion, tmp_path: Path, make_flir: Ferfusion
+) -> None:
+    face = draw_sample(
+        draw_identity(7), "happy", light="even", intensity=0.8, seed=7, size_px=SIDE,
+        misalignment=0.0,
+    )  # fmt: skip
+    motion = Motion(1.4, 6.0, -4.0)
+    heat = cv2.warpAffine(face.temperature_c, motion.matrix(SIDE, SIDE), (SIDE, SIDE))
+    counts = (9000 + heat * 100).astype(np.uint16)
+    # A file that is off by some pixels, as cameras' are when the face is near.
+    placement = (1.4, -2, 1)
+    data = make_flir(counts, photo=face.visible, placement=placement)
+    (tmp_path / "x.jpg").write_bytes(data)
+    assert ferfusion("camera", "extract", tmp_path / "x.jpg", "--out", tmp_path / "e").code == 0
+    photo = tmp_path / "e" / "x.photo.png"
+    for visible in (photo, tmp_path / "x.jpg"):
+        line = ("align", visible, tmp_path / "x.jpg", "--out", tmp_path / "out", "--overwrite")
+        done = ferfusion(*line)
+        (found,) = read_motions(tmp_path / "out" / "alignment.csv").values()
+        assert found.distance_px(motion, SIDE, SIDE) < 3
+        assert done.code == 0, done.said
+    # Of another picture than its photo the file says nothing.
+    other = tmp_path / "other.png"
+    cv2.imwrite(str(other), face.visible[:, ::-1, ::-1])
+    shots = [
+        read_pair(ImageFile(visible), ImageFile(tmp_path / "x.jpg"), Preparation())
+        for visible in (photo, other)
+    ]
+    assert [shot.placement is None for shot in shots] == [False, True]
+    # Where nothing can be seen, the file is believed, and that is said.
+    blind = make_flir(counts, photo=np.full((SIDE, SIDE, 3), 90, np.uint8), placement=placement)
+    (tmp_path / "x.jpg").write_bytes(blind)
+    line = ("align", tmp_path / "x.jpg", tmp_path / "x.jpg", "--out", tmp_path / "out")
+    done = ferfusion(*line, "--overwrite")
+    assert done.code == 1
+    assert "1 of these lie where the camera's file says" in done.said
+    (found,) = read_motions(tmp_path / "out" / "alignment.csv").values()
+    assert found == Motion(1.4, 2.8, -1.4)
+    done = ferfusion("msx", tmp_path / "x.jpg", tmp_path / "x.jpg", "--out", tmp_path / "m.png")
+    assert "infrared lies where the camera's file says" in done.said
+
+
+def test_heat_alone_is_no_visible_picture(ferfusion: Ferfusion, pairs: Path) -> None:
+    done = ferfusion(
+        "msx", pairs / "anna.npy", pairs / "vis/anna_vis.png", "--out", pairs / "m.png"
+    )
+    assert done.code == 2
+    assert "holds temperatures and no photo" in done.said
+
+
 def test_an_alignment_is_not_written_over(ferfusion: Ferfusion, pairs: Path) -> None:
     line = ("align", pairs / "vis", pairs / "ir", "--out", pairs / "aligned")
     ferfusion(*line)
@@ -181,6 +279,7 @@ def test_a_span_of_what_holds_no_degrees_is_said(ferfusion: Ferfusion, pairs: Pa
         (("--span", "40,20"), "--span 40,20 must rise"),
         (("--span", "warm"), "is not two temperatures"),
         (("--palette", "irn"), "Did you mean 'iron'"),
+        (("--infrared-covers", 70), "--infrared-covers is 70"),
         (("--out", "x.gif"), "use .png or .jpg"),
     ],
 )

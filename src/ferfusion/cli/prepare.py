@@ -22,9 +22,9 @@ from ferfusion.imaging.heat_input import read_picture
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.folder import PAGE, TABLE, Finished, picture_path, prepare_folder
 from ferfusion.preparation.folder import Progress as Step
+from ferfusion.preparation.placing import CAMERA
 from ferfusion.preparation.reading import UNLABELLED, open_to_prepare
 from ferfusion.preparation.recipe import Preparation, Record
-from ferfusion.preparation.sample import CAMERA
 from ferfusion.reporting.preparation_page import PreparationPage, Shown, write_preparation_page
 from ferfusion.sample import ImageFile, Sample
 
@@ -40,6 +40,7 @@ _WORDS = {
     "least_face_px": "least width of a face, in pixels",
     "aligns": "infrared and MSX laid on visible",
     "least_quality": "least quality of that",
+    "infrared_covers": "share of the visible width that infrared shows",
     "makes_msx": "missing MSX-style pictures made",
     "span_c": "colours of temperatures, degrees Celsius",
     "emissivity": "emissivity",
