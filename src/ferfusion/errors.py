@@ -149,9 +149,7 @@ permissions."
     if isinstance(error, FerfusionError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get(error.name or "")):
-        return (
-            f"This needs {error.name}, which is not installed: pip install 'ferfusion[{extra}]'."
-        )
+        return f"This needs {error.name}, which is not installed: pip install 'ferfusion[{extra}]'."
     if is_disk_full(error):
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return (

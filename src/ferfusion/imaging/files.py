@@ -4,6 +4,7 @@ Every picture of every data set comes in through here, so this is where size lim
 turn (EXIF) and 16-bit pictures are dealt with, and where an unusable file gets its sentence.
 """
 
+import ctypes
 import hashlib
 import io
 import os
@@ -14,9 +15,9 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -325,6 +326,8 @@ def _open_picture(file: ImageFile | str, data: bytes) -> Image.Image:
         raise ImageError(f"{file} {what}") from error
     except _DAMAGE as error:
         raise _damaged(file, error) from error
+    if picture.format == "TIFF":
+        _hush_libtiff()
     if picture.width * picture.height > MAX_MEGAPIXELS * 1_000_000:
         raise ImageError(_too_many(file))
     # Pillow would cut 16 bits per colour to the upper 8, which turns 12-bit pictures black.
@@ -395,6 +398,19 @@ def _pillow_quiet() -> Iterator[None]:
 
 def _too_many(file: ImageFile | str) -> str:
     return f"{file} has more than {MAX_MEGAPIXELS} megapixels: shrink it, or remove it."
+
+
+@cache
+def _hush_libtiff() -> None:
+    """Keeps libtiff from writing to stderr what Pillow raises anyway.
+
+    Pillow has no switch for that. The function is looked up in what Pillow itself has loaded, so it
+    is the same copy of libtiff; where it isn't to be found, the lines are written, no more.
+    """
+    with suppress(AttributeError, OSError):
+        set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
 
 
 def _empty(file: ImageFile | str) -> ImageError:

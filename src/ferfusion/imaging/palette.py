@@ -87,3 +87,23 @@ def colourise(
         raise ValueError("The temperature map holds values that are not numbers (NaN).")
     position = (np.clip(temperature_c, low_c, high_c) - low_c) * (255.0 / (high_c - low_c))
     return table[np.rint(position).astype(np.uint8)]
+
+
+def show_heat(
+    temperature_c: Float[np.ndarray, "rows columns"],
+    span_c: tuple[float, float] | None,
+    palette: str = "iron",
+) -> UInt8[np.ndarray, "_ _ 3"]:
+    """Gives temperatures in false colour; where there is none, the coldest colour.
+
+    Args:
+        temperature_c: Degrees Celsius; NaN where there is no value.
+        span_c: Of the first and the last colour; None spreads them over what is seen.
+        palette: One of `PALETTES`.
+    """
+    known = temperature_c[np.isfinite(temperature_c)]
+    if span_c is None:
+        low, high = (float(v) for v in np.percentile(known, (1, 99))) if known.size else (0.0, 1.0)
+        span_c = (low, high) if high > low else (low - 0.5, low + 0.5)
+    filled = np.where(np.isfinite(temperature_c), temperature_c, np.float32(span_c[0]))
+    return colourise(filled, *span_c, palette)

@@ -56,6 +56,8 @@ def read_square(
     at_least_px = size_px if reduced else None
     if isinstance(source, (str, os.PathLike, ImageFile)):
         file = source if isinstance(source, ImageFile) else ImageFile(Path(source))
+        if file.is_grid:
+            return resize(read_picture(file), size_px)
         return resize(decode_image(file, read_bytes(file), at_least_px=at_least_px), size_px)
     if isinstance(source, bytes):
         return resize(decode_image(name, source, at_least_px=at_least_px), size_px)
