@@ -243,6 +243,38 @@ def export(
     )
 
 
+@app.group(cls=Commands)
+def hub() -> None:
+    """Bundles to and from the Hugging Face hub."""
+
+
+@hub.command()
+@click.argument("bundle", type=FOLDER)
+@click.argument("name", metavar="USER/MODEL")
+@click.option("--public", is_flag=True, help="Let everybody see a new model; default: only you.")
+def push(bundle: Path, name: str, public: bool) -> None:
+    """Upload a bundle that was exported, with its model card.
+
+    The model is private unless you say otherwise: weights that learned from faces may not be
+    everybody's to see. Log in first, with `hf auth login` or HF_TOKEN.
+    """
+    from ferfusion.delivery.hub import push_bundle
+
+    click.echo(f"Uploaded: {push_bundle(bundle, name, is_public=public)}")
+
+
+@hub.command()
+@click.argument("name", metavar="USER/MODEL")
+@click.option("--out", type=FOLDER, required=True, metavar="BUNDLE", help="A new folder.")
+@click.option("--revision", metavar="COMMIT", help="A commit, tag or branch; default: the newest.")
+def pull(name: str, out: Path, revision: str | None) -> None:
+    """Download a bundle, and check that it is the one that was certified."""
+    from ferfusion.delivery.hub import pull_bundle
+
+    pull_bundle(name, out, revision=revision)
+    click.echo(f"The bundle: {out}. Read its card first: {out / 'README.md'}")
+
+
 @app.command(short_help="Make a finished run once more and compare.")
 @click.argument("run", type=FOLDER)
 @click.option("--data", type=FOLDER, metavar="DATA", help="Where the data lies now.")
