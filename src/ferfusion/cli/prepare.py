@@ -155,6 +155,13 @@ def _describe(
             f"In {by_camera} the registration wasn't sure, and infrared lies where the camera's "
             "file says. That is right for one distance only: look at some."
         )
+    edged = [record.beyond_edge for record in kept if record.beyond_edge]
+    if edged:
+        facts.append(
+            f"Of {len(edged)} samples the square reaches beyond a picture's edge, by "
+            f"{100 * max(edged):.0f} % of it at most. There the edge is repeated, alike in every "
+            "modality; files of degrees hold none there (NaN)."
+        )
     if left_out:
         facts.append(
             "What was kept out is mostly what is hard, such as pictures in the dark. Results on "

@@ -1,5 +1,6 @@
 """Temperatures in false colour, as thermal cameras show them."""
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -59,6 +60,28 @@ def find_palette(name: str) -> UInt8[np.ndarray, "256 3"]:
     if name not in _TABLES:
         raise ConfigError(unknown_name("palette", name, PALETTES))
     return _TABLES[name]
+
+
+def fill_unknown(
+    temperature_c: Float[np.ndarray, "height width"], otherwise_c: float
+) -> Float[np.ndarray, "height width"]:
+    """Gives the nearest temperature wherever there is none (NaN): to look at, never to measure.
+
+    Args:
+        temperature_c: Degrees Celsius.
+        otherwise_c: What to give where there is none at all.
+    """
+    is_known = np.isfinite(temperature_c)
+    if is_known.all():
+        return temperature_c
+    if not is_known.any():
+        return np.full_like(temperature_c, otherwise_c)
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~is_known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    values = np.zeros(int(nearest.max()) + 1, temperature_c.dtype)
+    values[nearest[is_known]] = temperature_c[is_known]
+    return values[nearest]
 
 
 def colourise(

@@ -13,7 +13,7 @@ from ferfusion.imaging.camera.kinds import LEVELS, recognise
 from ferfusion.imaging.camera.opening import open_thermogram
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
 from ferfusion.imaging.files import decode_image, read_bytes
-from ferfusion.imaging.palette import colourise
+from ferfusion.imaging.palette import colourise, fill_unknown
 from ferfusion.imaging.registration.motion import Motion
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.recipe import Preparation
@@ -74,7 +74,7 @@ def show_heat(
     span_c: tuple[float, float] | None,
     palette: str = "iron",
 ) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Gives temperatures in false colour; where there is none, the coldest colour.
+    """Gives temperatures in false colour; where there is none, that of the nearest one.
 
     Args:
         temperature_c: Degrees Celsius; NaN where there is no value.
@@ -85,8 +85,7 @@ def show_heat(
     if span_c is None:
         low, high = (float(v) for v in np.percentile(known, (1, 99))) if known.size else (0.0, 1.0)
         span_c = (low, high) if high > low else (low - 0.5, low + 0.5)
-    filled = np.where(np.isfinite(temperature_c), temperature_c, np.float32(span_c[0]))
-    return colourise(filled, *span_c, palette)
+    return colourise(fill_unknown(temperature_c, span_c[0]), *span_c, palette)
 
 
 def hash_files(files: Mapping[Modality, bytes]) -> str:
