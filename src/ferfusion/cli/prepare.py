@@ -104,21 +104,21 @@ def run_prepare(
             workers=workers or min(os.cpu_count() or 1, 8), overwrites=overwrites,
             advance=advance, finish=finish,
         )  # fmt: skip
-    console.print(f"{_tell_finding(records)} The data set is in {out}.")
+    is_written = any(record.kept for record in records)
+    console.print(_tell_finding(records) + (f" The data set is in {out}." if is_written else ""))
     for reason, count in _count_reasons(records):
         console.print(f"  [yellow]kept out: {count}[/yellow]  {escape(reason)}")
+    if not is_written:
+        raise DataError(
+            f"No sample of {data} could be used, so nothing is written: --whole prepares pictures "
+            "without looking for faces, --no-align believes that they lie on each other."
+        )
     if not any(record.subject for record in records):
         console.print(f"[yellow]{_NOBODY} `ferfusion subjects` makes a guess to correct.[/yellow]")
     console.print(f"Look at {out / PAGE}: it shows what was done, and your own pictures.")
-    if any(record.kept for record in records):
-        if why:
-            console.print(f"Next: fill in the column 'expression' of {out / TABLE}, then")
-        console.print(f"{'  ' if why else 'Next: '}{_next_line(out, dataset)}")
-    else:
-        raise DataError(
-            f"No sample of {data} could be used. {out / PAGE} shows why; --whole prepares "
-            "pictures without looking for faces, --no-align believes that they lie on each other."
-        )
+    if why:
+        console.print(f"Next: fill in the column 'expression' of {out / TABLE}, then")
+    console.print(f"{'  ' if why else 'Next: '}{_next_line(out, dataset)}")
 
 
 def _describe(
