@@ -49,6 +49,7 @@ def summarise_study(
     skipped: Sequence[Skipped] = (),
     leaks: Sequence[str] = (),
     audited: str | None = None,
+    likely_shared: str | None = None,
 ) -> StudySummary:
     """Gathers what the report shows.
 
@@ -63,6 +64,7 @@ def summarise_study(
         skipped: Runs that failed, and why.
         leaks: What the audit found and the user chose to ignore.
         audited: What the audit looked at.
+        likely_shared: Who, by a guess, is in test and in another part.
     """
     first = {run.record.variant: run.facts for run in reversed(finished)}
     names = dict.fromkeys(run.record.variant for run in finished)
@@ -79,6 +81,7 @@ def summarise_study(
         skipped=tuple(skipped),
         leaks=tuple(leaks),
         audited=audited,
+        likely_shared=likely_shared,
         reported=_find_reported(finished, dataset.labels),
     )
 
