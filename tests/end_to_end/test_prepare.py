@@ -234,6 +234,7 @@ def test_what_cannot_be_aligned_is_said(ferfusion: Ferfusion, pairs: Path, probl
     done = ferfusion("align", visible, infrared, "--out", pairs / "out")
     assert done.code == 2
     assert "Error:" in done.said
+    assert not (pairs / "out").exists()
 
 
 def test_an_msx_style_picture_is_made(ferfusion: Ferfusion, pairs: Path) -> None:
@@ -301,6 +302,7 @@ def test_a_folder_is_prepared_and_read(ferfusion: Ferfusion, pairs: Path) -> Non
     line = ("prepare", data, "--out", out, "--size", 64, "--workers", 1, "--least-quality", 0)
     done = ferfusion(*line)
     assert done.code == 0, done.said
+    assert {path.name for path in pairs.iterdir() if path.name[0] == "."} == set()
     assert "2 of 2 samples are kept, 2 of them in all three modalities" in done.said
     dataset = open_dataset(out)
     assert [str(m) for m in dataset.modalities] == ["visible", "infrared", "msx"]
@@ -339,7 +341,7 @@ def test_pictures_without_expressions_get_a_table_to_fill_in(
     assert open_dataset(out / "samples.csv").class_counts == {"happy": 1, "sad": 1}
 
 
-def test_nothing_usable_is_an_error_with_a_page(ferfusion: Ferfusion, tmp_path: Path) -> None:
+def test_nothing_usable_is_an_error(ferfusion: Ferfusion, tmp_path: Path) -> None:
     for name in ("a", "b"):
         path = tmp_path / "data" / name / "1.png"
         path.parent.mkdir(parents=True)
@@ -348,7 +350,7 @@ def test_nothing_usable_is_an_error_with_a_page(ferfusion: Ferfusion, tmp_path: 
     assert done.code == 2
     assert "no face was found" in done.said
     assert "--whole prepares pictures without looking for faces" in done.said
-    assert (tmp_path / "out" / "prepared.html").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 @pytest.mark.parametrize(

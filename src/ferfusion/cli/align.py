@@ -70,7 +70,6 @@ def run_align(
         raise ConfigError(f"{table} is there already: give --out another folder, or --overwrite.")
     console = Console(highlight=False, soft_wrap=True)
     pairs, alone = pair_files(visible, infrared)
-    out.mkdir(parents=True, exist_ok=True)
     found: list[tuple[str, Registration]] = []
     broken: list[str] = []
     shown: list[tuple[float, str, list[np.ndarray | None]]] = []

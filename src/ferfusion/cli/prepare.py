@@ -107,23 +107,23 @@ def run_prepare(
             workers=workers or min(os.cpu_count() or 1, 8), overwrites=overwrites,
             advance=advance, finish=finish,
         )  # fmt: skip
-    console.print(f"{_tell_finding(records)} The data set is in {out}.")
+    is_written = any(record.kept for record in records)
+    console.print(_tell_finding(records) + (f" The data set is in {out}." if is_written else ""))
     for reason, count in _count_reasons(records):
         console.print(f"  [yellow]kept out: {count}[/yellow]  {escape(reason)}")
     if preparation.span_c and (without := _count_without_degrees(records)):
         console.print(f"[yellow]{without}[/yellow]")
+    if not is_written:
+        raise DataError(
+            f"No sample of {data} could be used, so nothing is written: --whole prepares pictures "
+            "without looking for faces, --no-align believes that they lie on each other."
+        )
     if not any(record.subject for record in records):
         console.print(f"[yellow]{_NOBODY} `ferfusion subjects` makes a guess to correct.[/yellow]")
     console.print(f"Look at {out / PAGE}: it shows what was done, and your own pictures.")
-    if any(record.kept for record in records):
-        if why:
-            console.print(f"Next: fill in the column 'expression' of {out / TABLE}, then")
-        console.print(f"{'  ' if why else 'Next: '}{_next_line(out, dataset)}")
-    else:
-        raise DataError(
-            f"No sample of {data} could be used. {out / PAGE} shows why; --whole prepares "
-            "pictures without looking for faces, --no-align believes that they lie on each other."
-        )
+    if why:
+        console.print(f"Next: fill in the column 'expression' of {out / TABLE}, then")
+    console.print(f"{'  ' if why else 'Next: '}{_next_line(out, dataset)}")
 
 
 def _describe(
@@ -161,6 +161,13 @@ def _describe(
         facts.append(
             f"In {by_camera} the registration wasn't sure, and infrared lies where the camera's "
             "file says. That is right for one distance only: look at some."
+        )
+    edged = [record.beyond_edge for record in kept if record.beyond_edge]
+    if edged:
+        facts.append(
+            f"Of {len(edged)} samples the square reaches beyond a picture's edge, by "
+            f"{100 * max(edged):.0f} % of it at most. There the edge is repeated, alike in every "
+            "modality; files of degrees hold none there (NaN)."
         )
     if left_out:
         facts.append(

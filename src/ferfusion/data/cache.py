@@ -48,7 +48,7 @@ Advance = Callable[[int, int], None]
 Shape = tuple[int, int, int, int]
 """Of an entry: samples, size, size, 3."""
 
-FORMAT = "4"
+FORMAT = "5"
 """Part of every key: raise it when decoding, rendering, resizing or what is kept changes."""
 
 _LOOKED_AT = 500  # rows whose checksum is compared when an entry is opened: 17 ms at 224 px

@@ -82,7 +82,7 @@ def decode_image(
     _check_bytes(file, len(data))
     if not data:
         raise _empty(file)
-    picture = _open_picture(file, data)
+    picture = _open_picture(file, io.BytesIO(data))
     try:
         # Only TIFF warns while decoding; the others may run in parallel threads.
         with _pillow_quiet() if picture.format == "TIFF" else nullcontext():
@@ -129,7 +129,7 @@ def decode_levels(
         ImageError: As `read_image`, or it has 8 bits.
     """
     _check_bytes(file, len(data))
-    picture = _open_picture(file, data)
+    picture = _open_picture(file, io.BytesIO(data))
     try:
         if picture.mode not in _DEEP_GREY:
             raise ImageError(f"{file} has no more than 8 bits: it holds colours, not levels.")
@@ -152,7 +152,7 @@ def read_depth(file: ImageFile | str, data: bytes) -> str:
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    mode = _open_picture(file, data).mode
+    mode = _open_picture(file, io.BytesIO(data)).mode
     return "float" if mode == "F" else "whole" if mode in _DEEP_GREY else "8-bit"
 
 
@@ -162,7 +162,7 @@ def read_camera(file: ImageFile | str, data: bytes) -> str | None:
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    picture = _open_picture(file, data)
+    picture = _open_picture(file, io.BytesIO(data))
     with _pillow_quiet():
         try:
             exif = picture.getexif()
@@ -176,15 +176,21 @@ def read_camera(file: ImageFile | str, data: bytes) -> str | None:
     return " ".join(names) or None
 
 
-def read_taken_at(file: ImageFile | str, data: bytes) -> datetime | None:
+def read_taken_at(file: ImageFile) -> datetime | None:
     """Gives when the picture was taken, as the EXIF says (DateTimeOriginal), if it does.
 
-    The time is the camera's clock: no time zone, and right only as its owner set it.
+    The time is the camera's clock: no time zone, and right only as its owner set it. Of a file that
+    is in no archive only the beginning is read, as far as the EXIF goes.
 
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    picture = _open_picture(file, data)
+    with _opening(file) as stream:
+        picture = _open_picture(file, stream)
+        return _read_clock(picture)
+
+
+def _read_clock(picture: Image.Image) -> datetime | None:
     with _pillow_quiet():
         try:
             details = picture.getexif().get_ifd(ExifTags.IFD.Exif)
@@ -216,7 +222,7 @@ def read_image_size(file: ImageFile) -> tuple[int, int]:
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    picture = _open_picture(file, read_bytes(file))
+    picture = _open_picture(file, io.BytesIO(read_bytes(file)))
     width, height = picture.size
     # Pillow turns a TIFF's size by itself (since 11.0); a PNG whose EXIF doesn't come first would
     # be decoded to find it.
@@ -232,12 +238,28 @@ def read_bytes(file: ImageFile) -> bytes:
     Raises:
         ImageError: The file is missing, empty, too big, or can't be read.
     """
+    with _opening(file) as stream:
+        data = stream.read(_MAX_BYTES + 1)
+    _check_bytes(file, len(data))
+    if not data:
+        raise _empty(file)
+    return data
+
+
+@contextmanager
+def _opening(file: ImageFile) -> Iterator[io.BufferedIOBase]:
+    """Opens a file that isn't too large; of a member of an archive, all is unpacked."""
     try:
         if file.path.is_dir():
             raise ImageError(f"{file} is a folder, not a picture: name a picture in it.")
         if file.path.exists() and not file.path.is_file():
             raise ImageError(f"{file} is a device or a pipe, not a picture: remove it.")
-        data = _read_plain(file) if file.member is None else _read_member(file, file.member)
+        if file.member is not None:
+            yield io.BytesIO(_read_member(file, file.member))
+            return
+        _check_bytes(file, file.path.stat().st_size)
+        with file.path.open("rb") as stream:
+            yield stream
     except FileNotFoundError as error:
         raise ImageError(f"{file} does not exist: put it back, or leave it out.") from error
     except PermissionError as error:
@@ -249,17 +271,6 @@ def read_bytes(file: ImageFile) -> bytes:
             f"{file} can't be read ({error.strerror or error}): check the disk or the network "
             "drive it is on."
         ) from error
-    if not data:
-        raise _empty(file)
-    return data
-
-
-def _read_plain(file: ImageFile) -> bytes:
-    _check_bytes(file, file.path.stat().st_size)
-    with file.path.open("rb") as stream:
-        data = stream.read(_MAX_BYTES + 1)
-    _check_bytes(file, len(data))
-    return data
 
 
 def _read_member(file: ImageFile, member: str) -> bytes:
@@ -308,18 +319,20 @@ def _check_bytes(file: ImageFile | str, count: int) -> None:
         )
 
 
-def _open_picture(file: ImageFile | str, data: bytes) -> Image.Image:
+def _open_picture(file: ImageFile | str, stream: io.BufferedIOBase) -> Image.Image:
     """Reads the header only, and refuses a picture with too many pixels before decoding it."""
     try:
         with _pillow_quiet():
-            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+            picture = Image.open(stream, formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_many(file)) from error
     except Image.UnidentifiedImageError as error:
-        if data[4:8] == b"ftyp":
+        stream.seek(0)
+        head = stream.read(256)
+        if head[4:8] == b"ftyp":
             what = "is a phone's HEIC or AVIF picture: save it as JPEG or PNG."
         else:
-            what = recognise_impostor(data[:256]) or (
+            what = recognise_impostor(head) or (
                 "is not a picture of a kind that can be read (JPEG, PNG, BMP, TIFF, WebP), or its "
                 "beginning is damaged: convert it, copy it again, or remove it."
             )

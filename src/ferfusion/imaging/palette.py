@@ -1,5 +1,6 @@
 """Temperatures in false colour, as thermal cameras show them."""
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -61,6 +62,28 @@ def find_palette(name: str) -> UInt8[np.ndarray, "256 3"]:
     return _TABLES[name]
 
 
+def fill_unknown(
+    temperature_c: Float[np.ndarray, "height width"], otherwise_c: float
+) -> Float[np.ndarray, "height width"]:
+    """Gives the nearest temperature wherever there is none (NaN): to look at, never to measure.
+
+    Args:
+        temperature_c: Degrees Celsius.
+        otherwise_c: What to give where there is none at all.
+    """
+    is_known = np.isfinite(temperature_c)
+    if is_known.all():
+        return temperature_c
+    if not is_known.any():
+        return np.full_like(temperature_c, otherwise_c)
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~is_known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    values = np.zeros(int(nearest.max()) + 1, temperature_c.dtype)
+    values[nearest[is_known]] = temperature_c[is_known]
+    return values[nearest]
+
+
 def colourise(
     temperature_c: Float[np.ndarray, "height width"],
     low_c: float,
@@ -94,7 +117,7 @@ def show_heat(
     span_c: tuple[float, float] | None,
     palette: str = "iron",
 ) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Gives temperatures in false colour; where there is none, the coldest colour.
+    """Gives temperatures in false colour; where there is none, that of the nearest one.
 
     Args:
         temperature_c: Degrees Celsius; NaN where there is no value.
@@ -105,5 +128,4 @@ def show_heat(
     if span_c is None:
         low, high = (float(v) for v in np.percentile(known, (1, 99))) if known.size else (0.0, 1.0)
         span_c = (low, high) if high > low else (low - 0.5, low + 0.5)
-    filled = np.where(np.isfinite(temperature_c), temperature_c, np.float32(span_c[0]))
-    return colourise(filled, *span_c, palette)
+    return colourise(fill_unknown(temperature_c, span_c[0]), *span_c, palette)

@@ -95,6 +95,8 @@ class Record:
         face_score: How sure, 0 to 1.
         face_px: How wide the face is, in pixels of the picture it was found in.
         roll_deg: How far it was turned clockwise before.
+        beyond_edge: How much of the square, 0 to 1, lies beyond the edge of some modality's
+            picture. There the edge is repeated, and there are no degrees.
         scale: Of the motion of infrared against visible; empty where nothing was registered.
         dx_px: Likewise, in pixels of the visible picture.
         dy_px: Likewise.
@@ -117,6 +119,7 @@ class Record:
     face_score: float | None = None
     face_px: float | None = None
     roll_deg: float | None = None
+    beyond_edge: float | None = None
     scale: float | None = None
     dx_px: float | None = None
     dy_px: float | None = None

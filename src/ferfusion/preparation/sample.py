@@ -115,10 +115,11 @@ def _cut(record: Record, laid: "Laid", crop: Crop, preparation: Preparation) -> 
     made = preparation.makes_msx and cut.keys() == {Modality.VISIBLE, Modality.INFRARED}
     if made:
         cut[Modality.MSX] = blend_msx(cut[Modality.VISIBLE], cut[Modality.INFRARED])
+    reached = crop.cut(laid.covered.astype(np.float32), size, outside=0)
     there = " ".join(str(m) for m in MODALITIES if m in cut)
     record = replace(
         record, kept=True, modalities=there, made_msx=made,
-        has_temperatures=temperature_c is not None,
+        has_temperatures=temperature_c is not None, beyond_edge=1 - float(reached.mean()),
     )  # fmt: skip
     return Prepared(record, cut, temperature_c)
 
@@ -203,7 +204,7 @@ def lay_on_visible(shot: Shot, preparation: Preparation) -> Laid:
         if modality in found:
             motion = found[modality].motion
         motions[modality] = motion
-        laid[modality] = lay_on(seen[modality], motion, width, height)
+        laid[modality] = lay_on(seen[modality], motion, width, height, outside=None)
         filled = np.ones(seen[modality].shape[:2], np.uint8)
         covered &= lay_on(filled, motion, width, height) > 0
     temperature_c = shot.temperature_c

@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 
 from ferfusion.imaging.camera.thermogram import Thermogram
 from ferfusion.imaging.msx import blend_msx
-from ferfusion.imaging.palette import colourise
+from ferfusion.imaging.palette import colourise, fill_unknown
 from ferfusion.imaging.registration.motion import lay_on
 
 _LEAST_PX = 32
@@ -46,7 +46,7 @@ def make_triple(
         span_c: Of the colours; None spreads them from the 1st to the 99th percentile of what is
             seen. With one span for all, colours can be compared between pictures.
     """
-    filled = _fill(thermogram.temperature_c)
+    filled = fill_unknown(thermogram.temperature_c, 0.0)
     photo, placement = thermogram.photo, thermogram.placement
     if photo is None or placement is None:
         return _colour(filled, palette, span_c)
@@ -94,9 +94,3 @@ def _colour(
     if not low < high:
         low, high = low - 0.5, low + 0.5
     return Triple(None, colourise(temperature_c, low, high, palette), None, (low, high))
-
-
-def _fill(temperature_c: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
-    """Puts the median where there is no temperature: for pictures, never for numbers."""
-    median = np.float32(np.nanmedian(temperature_c))
-    return np.where(np.isfinite(temperature_c), temperature_c, median)
