@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ferfusion.inference.cam import explain_samples, find_map_layer
+from ferfusion.inference.cam import explain_samples
+from ferfusion.inference.map_layer import find_map_layer
 from ferfusion.modality import MODALITIES
 from ferfusion.models.backbones import BACKBONES, find_backbone
 from ferfusion.models.blueprint import Blueprint, Fusion, assemble
