@@ -94,9 +94,7 @@ def explain_samples(
         occlusion; Sundararajan et al. 2017, integrated gradients; Simonyan et al. 2014, saliency.
         All as in captum.
     """
-    if method not in METHODS:
-        raise ConfigError(unknown_name("method for heat maps", method, METHODS))
-    attr = _import_captum()
+    attr = find_method(method)
     _check_pictures(checkpoint, pictures)
     modalities = checkpoint.blueprint.modalities
     count = len(pictures[modalities[0]])
@@ -125,7 +123,14 @@ def explain_samples(
     return HeatMaps(method, _scale(maps), names, explained, probs)
 
 
-def _import_captum() -> ModuleType:
+def find_method(method: str) -> ModuleType:
+    """Gives captum's methods, if there is this one.
+
+    Raises:
+        ConfigError: There isn't, or captum isn't installed.
+    """
+    if method not in METHODS:
+        raise ConfigError(unknown_name("method for heat maps", method, METHODS))
     try:
         import captum.attr
     except ImportError as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from ferfusion.data.cache import resize
 from ferfusion.evaluation.predictions import Predictions
@@ -71,6 +71,27 @@ def choose_samples(
     in_turn = [queue[turn] for turn in range(rounds) for queue in queues if turn < len(queue)]
     chosen = list(dict.fromkeys(in_turn))[:count]
     return tuple(predictions.sample_ids[row] for row in chosen)
+
+
+def spread_over_classes(
+    labels: Int[np.ndarray, " samples"], count: int, seed: int = 0
+) -> Int[np.ndarray, " chosen"]:
+    """Draws rows at random, as many of each class as of every other while there are any.
+
+    Args:
+        labels: Class of each row.
+        count: How many rows; all where there are no more.
+        seed: Of the draw.
+
+    Returns:
+        Rows in their order.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    turn = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        turn[own] = np.arange(len(own))
+    return np.sort(order[np.argsort(turn[order], kind="stable")][:count])
 
 
 def lay_maps(

@@ -5,7 +5,7 @@ Source:
     picture.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from ferfusion.modality import Modality
 from ferfusion.models.borrowing import borrow
 from ferfusion.models.checkpoint import Checkpoint
 
-STEPS = 16
+STEPS = 12
 """Places of a curve, without the first."""
 BLOCKS = 14
 """A side, where the picture has the pixels for it: 7 x 7 cells of a map are 2 x 2 blocks each."""
@@ -44,10 +44,10 @@ def trace_curves(
     """Follows the probability of the explained class while blocks are removed, or inserted.
 
     Blocks of all modalities stand in one order, the hottest first, and share one budget, because
-    the maps of a sample share one scale. Removed blocks get the mean colour of training; blocks
-    are inserted into the blurred picture. Orders to compare with: at random (the mean of
-    `RANDOM_ORDERS`), and from the middle of the picture outwards, where faces are. Blocks of equal
-    rank come at random.
+    the maps of a sample share one scale. Removed blocks get the mean colour, which is 0 once
+    normalised; blocks are inserted into the blurred picture. Orders to compare with: at random
+    (the mean of `RANDOM_ORDERS`), and from the middle of the picture outwards, where faces are.
+    Blocks of equal rank come at random.
 
     Args:
         checkpoint: As for the maps; it is left as it was found.
@@ -80,14 +80,12 @@ def trace_curves(
                 "deletion": {m: torch.zeros_like(t) for m, t in ready.items()},
                 "insertion": ready,
             }
+            names, ranks = zip(*orders, strict=True)
             for kind in KINDS:
-                found_curves = [
-                    _trace(model, start[kind], goal[kind], ranks, int(found.explained[row]))
-                    for _, ranks in orders
-                ]
-                for order in curves[kind]:
-                    own = [c for (o, _), c in zip(orders, found_curves, strict=True) if o == order]
-                    curves[kind][order][row] = np.mean(own, axis=0)
+                traced = _trace(model, start[kind], goal[kind], ranks, int(found.explained[row]))
+                for order in ORDERS:
+                    own = [name == order for name in names]
+                    curves[kind][order][row] = traced[own].mean(axis=0)
             if advance is not None:
                 advance()
     return curves
@@ -97,16 +95,29 @@ def _trace(
     model: nn.Module,
     start: Mapping[Modality, Float[Tensor, "1 3 size size"]],
     goal: Mapping[Modality, Float[Tensor, "1 3 size size"]],
-    ranks: Mapping[Modality, Float[np.ndarray, "size size"]],
+    orders: Sequence[Mapping[Modality, Float[np.ndarray, "size size"]]],
     explained: int,
-) -> Float[np.ndarray, " places"]:
-    """Gives one curve; ranks are in parts of all blocks, from 0 for the first."""
-    shares = torch.arange(STEPS + 1)[:, None, None, None] / STEPS
-    mixed = {m: picture.expand(len(shares), -1, -1, -1) for m, picture in start.items()}
-    for modality, rank in ranks.items():
-        changes = (torch.from_numpy(rank)[None, None] < shares).to(start[modality].device)
-        mixed[modality] = torch.where(changes, goal[modality], start[modality])
-    return model(mixed).double().softmax(dim=1)[:, explained].cpu().numpy()
+) -> Float[np.ndarray, "orders places"]:
+    """Gives the curves of several orders, which share both ends.
+
+    Ranks are in parts of all blocks, from 0 for the first.
+    """
+    shares = torch.arange(1, STEPS)[:, None, None, None] / STEPS
+    mixed: dict[Modality, Tensor] = {}
+    for modality, first in start.items():
+        last, between = goal[modality], [first]
+        for ranks in orders:
+            if modality in ranks:
+                changes = torch.from_numpy(ranks[modality]) < shares
+                between.append(torch.where(changes.to(first.device), last, first))
+            else:
+                between.append(first.expand(len(shares), -1, -1, -1))
+        mixed[modality] = torch.cat([*between, last])
+    said = model(mixed).double().softmax(dim=1)[:, explained].cpu().numpy()
+    traced = np.empty((len(orders), STEPS + 1))
+    traced[:, 0], traced[:, -1] = said[0], said[-1]
+    traced[:, 1:-1] = said[1:-1].reshape(len(orders), STEPS - 1)
+    return traced
 
 
 def _list_orders(
