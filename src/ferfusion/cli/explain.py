@@ -37,8 +37,9 @@ from ferfusion.imaging.faces.weights import find_weights
 from ferfusion.inference.cam import HeatMaps, explain_samples, find_method
 from ferfusion.inference.cam_sheet import choose_samples, lay_maps, spread_over_classes
 from ferfusion.inference.removal import trace_curves
-from ferfusion.inference.subsets import ABSENT, value_subsets
+from ferfusion.inference.subsets import check_absent, value_subsets
 from ferfusion.modality import Modality
+from ferfusion.models.borrowing import borrow
 from ferfusion.models.checkpoint import TENSORS, Checkpoint, load_checkpoint
 from ferfusion.models.late_fusion import LateFusionModel
 from ferfusion.study.plan import Row
@@ -64,8 +65,7 @@ def run_explain(
     labels = checkpoint.blueprint.labels
     if wishes.explained is not None and wishes.explained not in labels:
         raise ConfigError(unknown_name("class of this model", wishes.explained, labels))
-    if wishes.absent not in ABSENT:
-        raise ConfigError(unknown_name("value of --absent", wishes.absent, ABSENT))
+    check_absent(checkpoint, wishes.absent)
     device = torch.device(choose_device(settings.device))
     with StudyProgress() as progress:
         store = decode_for_model(checkpoint, data, settings, progress.decode)
@@ -133,7 +133,8 @@ def _predict(
         store=store, rows=rows, labels=index_labels(blueprint.labels, expressions),
         modalities=blueprint.modalities, batch_size=EVALUATION_BATCH,
     )  # fmt: skip
-    return collect(checkpoint.model, loader, checkpoint.preprocessing, blueprint.labels, device)
+    with borrow(checkpoint.model, device) as model:
+        return collect(model, loader, checkpoint.preprocessing, blueprint.labels, device)
 
 
 def _find_shown(

@@ -253,7 +253,10 @@ def _trace_gradients(
         heat = [share.sum(dim=1).relu() for share in found]
     sigma = max(0.5, _BLUR * inputs[0].shape[-1])
     kernel = 2 * round(2 * sigma) + 1
-    smooth = [gaussian_blur(h.detach()[:, None].float(), [kernel], [sigma])[:, 0] for h in heat]
+    smooth = [
+        gaussian_blur(h.detach()[:, None].float(), [kernel, kernel], [sigma, sigma])[:, 0]
+        for h in heat
+    ]
     return dict(zip(pictures, smooth, strict=True))
 
 

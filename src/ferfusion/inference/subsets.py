@@ -34,7 +34,7 @@ def value_subsets(
     checkpoint: Checkpoint,
     pictures: Pictures,
     classes: Int[np.ndarray, " samples"],
-    others: Pictures,
+    others: Mapping[Modality, UInt8[np.ndarray, "others size size 3"]],
     *,
     absent: str = "others",
     device: torch.device | None = None,
@@ -59,16 +59,10 @@ def value_subsets(
         ConfigError: The way is unknown or doesn't fit the model.
         ValueError: The model has one modality, or there is no other face.
     """
-    if absent not in ABSENT:
-        raise ConfigError(unknown_name("way to leave a modality out", absent, ABSENT))
+    check_absent(checkpoint, absent)
     fused = checkpoint.model
     if not isinstance(fused, EarlyFusionModel | LateFusionModel):
         raise ValueError("A single model has no subsets of modalities.")
-    if absent == "left-out" and not isinstance(fused, LateFusionModel):
-        raise ConfigError(
-            "--absent left-out is for late fusion, where a model can be left out. Early fusion "
-            "needs every modality: take others or mean."
-        )
     modalities = checkpoint.blueprint.modalities
     if not len(others[modalities[0]]):
         raise ValueError("At least one other face is needed.")
@@ -95,6 +89,21 @@ def value_subsets(
                         )
                     values[subset][row] = float(probs[:, int(classes[row])].mean())
     return values
+
+
+def check_absent(checkpoint: Checkpoint, absent: str) -> None:
+    """Refuses a way to take a modality as unknown that there isn't, or not for this model.
+
+    Raises:
+        ConfigError: So it is.
+    """
+    if absent not in ABSENT:
+        raise ConfigError(unknown_name("way to leave a modality out", absent, ABSENT))
+    if absent == "left-out" and checkpoint.blueprint.fusion == "early":
+        raise ConfigError(
+            "--absent left-out is for late fusion, where a model can be left out. Early fusion "
+            "needs every modality: take others or mean."
+        )
 
 
 def _encode_background(
