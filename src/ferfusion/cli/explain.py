@@ -10,11 +10,10 @@ import torch
 from jaxtyping import Int, UInt8
 
 from ferfusion.cli.explain_files import (
-    FACTS,
-    FILES,
     PAGE,
     Explanation,
     Wishes,
+    check_out,
     make_page,
     write_files,
 )
@@ -59,13 +58,14 @@ def run_explain(
 ) -> None:
     """Makes maps and numbers about a model, and writes them with a page that shows them."""
     began = time.monotonic()
-    _check_out(out, overwrites=overwrites)
+    check_out(out, overwrites=overwrites)
     find_method(wishes.method)
     checkpoint = _load(run)
     labels = checkpoint.blueprint.labels
     if wishes.explained is not None and wishes.explained not in labels:
         raise ConfigError(unknown_name("class of this model", wishes.explained, labels))
     check_absent(checkpoint, wishes.absent)
+    weights = find_weights() if wishes.measured else None
     device = torch.device(choose_device(settings.device))
     with StudyProgress() as progress:
         store = decode_for_model(checkpoint, data, settings, progress.decode)
@@ -90,29 +90,12 @@ def run_explain(
         if wishes.measured:
             places = spread_over_classes(predictions.labels, wishes.measured)
             others = _choose_others(parts, store, rows, labels)
-            made = _measure(made, store, rows[places], places, others, progress, device)
+            made = _measure(made, store, rows[places], places, others, weights, progress, device)
     made = replace(made, seconds=round(time.monotonic() - began, 1))
     page = make_page(made)
-    write_files(made, page, out)
+    write_files(made, page, out, overwrites=overwrites)
     say(f"\n{page.finding}")
     say(f"Look at {out / PAGE}: it shows maps, numbers, and your own pictures.")
-
-
-def _check_out(out: Path, *, overwrites: bool) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not out.is_dir():
-        raise ResultsError(f"{out} is a file, and a folder is needed. Give another --out.")
-    strange = sorted(p.name for p in out.iterdir() if p.name not in FILES)
-    if strange or not (out / FACTS).exists():
-        raise ResultsError(
-            f"{out} holds what `ferfusion explain` did not write"
-            f"{f' ({strange[0]})' if strange else ''}, and is left alone. Give another --out."
-        )
-    if not overwrites:
-        raise ResultsError(
-            f"{out} is there already. Add --overwrite to replace it, or give another --out."
-        )
 
 
 def _load(run: Path) -> Checkpoint:
@@ -217,6 +200,7 @@ def _measure(
     rows: Int[np.ndarray, " rows"],
     places: Int[np.ndarray, " rows"],
     others: tuple[Int[np.ndarray, " others"], str],
+    weights: Path | None,
     progress: StudyProgress,
     device: torch.device,
 ) -> Explanation:
@@ -253,7 +237,7 @@ def _measure(
         for kind in found[0]
     }
     with progress.counting("finding faces", n) as advance:
-        points, about_regions = _locate(store, rows, advance)
+        points, about_regions = _locate(store, rows, weights, advance)
     layouts = [label_regions(own, store.size_px) for own in points]
     joined = {m: np.concatenate([h.maps[m] for h in heat]) for m in heat[0].maps}
     comparisons = compare_orders(curves, subjects)
@@ -281,10 +265,13 @@ def _measure(
 
 
 def _locate(
-    store: ImageStore, rows: Int[np.ndarray, " rows"], advance: Callable[[], None]
+    store: ImageStore,
+    rows: Int[np.ndarray, " rows"],
+    weights: Path | None,
+    advance: Callable[[], None],
 ) -> tuple[list[np.ndarray], str]:
     """Gives five points of each face, and says how they were had."""
-    fixed, weights = np.array(FIXED_POINTS), find_weights()
+    fixed = np.array(FIXED_POINTS)
     if weights is None:
         return [fixed] * len(rows), (
             "The regions lie at fixed places, where `ferfusion prepare` leaves eyes, nose and "

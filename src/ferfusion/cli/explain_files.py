@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from ferfusion.atomic import making_folder, write_text
+from ferfusion.errors import ResultsError
 from ferfusion.evaluation.faithfulness import Comparison, Curves, measure_areas
 from ferfusion.evaluation.heat_regions import RegionTotal
 from ferfusion.evaluation.predictions import Predictions
@@ -35,6 +37,7 @@ from ferfusion.reporting.explanation_page import (
 from ferfusion.reporting.tables import format_proportion
 from ferfusion.sample import Sample
 from ferfusion.study.manifest import describe_versions
+from ferfusion.study.run import SEEN
 
 PAGE, SHEET, FACTS = "explained.html", "sheet.png", "explain.json"
 FAITHFULNESS, CURVES, REGIONS = "faithfulness.csv", "curves.csv", "regions.csv"
@@ -134,16 +137,25 @@ def make_page(made: Explanation) -> ExplanationPage:
     wishes, predictions = made.wishes, made.predictions
     correct = int(predictions.correct.sum())
     which = {
-        "auto": "that it has not learned from", "all": "of this data, seen or not",
-    }.get(wishes.part, f"of the run's part {wishes.part}")  # fmt: skip
+        "auto": "that it has not learned from"
+        if (made.run / SEEN).exists()
+        else "(nobody can tell which of them it has learned from)",
+        "all": "of this data, seen or not",
+    }.get(wishes.part, f"of the run's part {wishes.part}")
     facts = [
         f"Of {len(predictions)} samples {which}, the model recognises "
         f"{format_proportion(correct, len(predictions))}.",
     ]
     if made.measured:
+        nameless = sum(sample.subject is None for sample in made.measured)
+        people = (
+            f"{nameless} of which don't say whom they show and count as people of their own"
+            if nameless
+            else f"of {made.people} people"
+        )
         facts.append(
-            f"The numbers are from {len(made.measured)} of them, of {made.people} people, "
-            "drawn at random with classes as even as can be."
+            f"The numbers are from {len(made.measured)} of them, {people}, drawn at random with "
+            "classes as even as can be."
         )
         what = "the class " + wishes.explained if wishes.explained else "the model's own answer"
         facts.append(f"Explained is {what}, also where it is wrong.")
@@ -248,10 +260,41 @@ def _list_settings(made: Explanation) -> tuple[tuple[str, str], ...]:
     return (*rows, ("took", f"{made.seconds:.0f} s"))
 
 
-def write_files(made: Explanation, page: ExplanationPage, out: Path) -> None:
-    """Writes the folder, whole or not at all; replaces what is there."""
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with hold(out.absolute(), tidies=True), making_folder(out.absolute()) as part:
+def check_out(out: Path, *, overwrites: bool) -> None:
+    """Looks whether results may be written there, before and after the work.
+
+    Raises:
+        ResultsError: Something is in the way, or nothing may be written there.
+    """
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not os.access(above, os.W_OK):
+        raise ResultsError(f"Nothing may be written to {above}. Give another --out.")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir():
+        raise ResultsError(f"{out} is a file, and a folder is needed. Give another --out.")
+    strange = sorted(p.name for p in out.iterdir() if p.name not in FILES)
+    if strange or not (out / FACTS).exists():
+        raise ResultsError(
+            f"{out} holds what `ferfusion explain` did not write"
+            f"{f' ({strange[0]})' if strange else ''}, and is left alone. Give another --out."
+        )
+    if not overwrites:
+        raise ResultsError(
+            f"{out} is there already. Add --overwrite to replace it, or give another --out."
+        )
+
+
+def write_files(made: Explanation, page: ExplanationPage, out: Path, *, overwrites: bool) -> None:
+    """Writes the folder, whole or not at all.
+
+    Raises:
+        ResultsError: As `check_out`; another process may have written meanwhile.
+    """
+    goal = out.resolve()
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    with hold(goal, tidies=True), making_folder(goal) as part:
+        check_out(goal, overwrites=overwrites)
         write_explanation_page(page, part / PAGE)
         titles = [sample.expression for sample in made.shown]
         Image.fromarray(draw_columns(made.columns, titles)).save(part / SHEET)
@@ -264,8 +307,8 @@ def write_files(made: Explanation, page: ExplanationPage, out: Path) -> None:
         if made.contributions:
             _write_csv(part / CONTRIBUTIONS, _list_contributions(made.contributions))
         write_text(part / FACTS, json.dumps(_list_facts(made), indent=2) + "\n")
-        if out.exists():
-            shutil.rmtree(out)
+        if goal.exists():
+            shutil.rmtree(goal)
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

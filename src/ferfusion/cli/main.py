@@ -187,7 +187,7 @@ def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | N
 )
 @click.option(
     "--measure",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1000),
     default=100,
     show_default=True,
     metavar="N",
