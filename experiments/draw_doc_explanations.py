@@ -4,7 +4,7 @@ Faces are drawn here and the numbers are of drawn faces, so no real face is show
 after `ferfusion demo --out DIR`, with the weights of the face detector at hand):
 
     .venv/bin/ferfusion explain DIR/study/runs/early-visible-infrared-3step DIR/faces \
-        --method occlusion --out EXPLAINED
+        --out EXPLAINED
     .venv/bin/python experiments/draw_doc_explanations.py EXPLAINED
 """
 

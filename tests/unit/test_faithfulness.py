@@ -39,6 +39,7 @@ def test_areas_are_those_of_trapezoids() -> None:
     [
         (0.2, 0.0, "are faithful for this model.*they know more than that faces are there"),
         (0.2, 0.2, "are faithful for this model.*starting in the middle.*does as well"),
+        (0.2, 0.4, "are faithful for this model.*starting in the middle.*does even better"),
         (0.0, 0.0, "are no better than random for this model"),
         (-0.2, 0.0, "mislead for this model: in deletion and insertion"),
     ],

@@ -131,7 +131,8 @@ def tell_faithfulness(method: str, comparisons: Sequence[Comparison], people: in
         if beats == len(centre)
         else "; in one of the two games only they beat starting in the middle of the picture"
         if beats
-        else "; but starting in the middle of every picture does as well"
+        else "; but starting in the middle of every picture does "
+        + ("even better" if any(c.is_worse for c in centre) else "as well")
     )
     return (
         f"The maps of {method} are faithful for this model: what they mark matters more to its "
