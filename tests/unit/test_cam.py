@@ -3,6 +3,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+import timm.layers
 import torch
 from torch import nn
 
@@ -174,6 +175,33 @@ def test_heat_is_where_the_evidence_is(method: str) -> None:
     assert found.maps[IR][0, 16:].max() < 0.1
     if method != "occlusion":  # which makes black pictures brighter
         assert not found.maps[V].any(), "nothing is seen in a dark picture"
+
+
+def test_cells_lie_where_they_look_also_behind_padding() -> None:
+    """Padding moves what a cell looks at by up to half a cell; heat must not be moved with it."""
+    layers: list[nn.Module] = []
+    for _ in range(3):
+        layers += [nn.Conv2d(3, 3, 3, stride=2, padding=1, groups=3, bias=False), nn.ReLU()]
+        nn.init.constant_(layers[-2].weight, 1 / 9)
+    trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
+    layer = find_map_layer(trunk.eval(), torch.zeros(1, 3, SIZE, SIZE))
+    assert (layer.cells, layer.first_px, layer.step_px) == (4, 0.0, 8.0)
+    head = nn.Linear(3, len(LABELS))
+    nn.init.constant_(head.weight, 1)
+    pictures = {V: np.full((1, SIZE, SIZE, 3), 127, np.uint8)}
+    pictures[V][0, 14:19, 6:11] = 255  # about (16, 8), where a cell looks
+    heat = explain_samples(wrap(SingleModel(V, trunk, head), "single", (V,)), pictures).maps[V][0]
+    assert np.unravel_index(heat.argmax(), heat.shape) == (16, 8)
+    np.testing.assert_allclose(heat[16, 1:8], heat[16, 15:8:-1], atol=1e-5)
+
+
+def test_cells_behind_uneven_padding_are_followed() -> None:
+    trunk = nn.Sequential(
+        timm.layers.Conv2dSame(3, 4, 3, stride=2), nn.ReLU(), timm.layers.Conv2dSame(4, 4, 5, 2)
+    )
+    layer = find_map_layer(trunk.eval(), torch.zeros(1, 3, SIZE, SIZE))
+    # All that is needed for even sizes stands at the end, but for one pixel of the larger window.
+    assert (layer.cells, layer.first_px, layer.step_px) == (8, 1.0 + 2 * 1.0, 4.0)
 
 
 def test_hirescam_and_gradcam_part_where_places_have_weights_of_their_own() -> None:

@@ -173,7 +173,7 @@ def _explain_network(
         if modality not in layers:
             trunk = model.get_submodule(f"trunks.{modality}")
             layers[modality] = find_map_layer(trunk, pictures[modality][:1])
-        heat[modality] = _weigh(attr, model, pictures, layers[modality].module, target, method)
+        heat[modality] = _weigh(attr, model, pictures, layers[modality], target, method)
     return heat
 
 
@@ -209,7 +209,7 @@ def _weigh(
     attr: ModuleType,
     model: nn.Module,
     pictures: Mapping[Modality, Float[Tensor, "batch 3 size size"]],
-    layer: nn.Module,
+    layer: MapLayer,
     target: Int[Tensor, " batch"],
     method: str,
 ) -> Float[Tensor, "batch size size"]:
@@ -218,13 +218,11 @@ def _weigh(
 
     inputs = tuple(pictures.values())
     if method == "gradcam":
-        cells = attr.LayerGradCam(forward, layer).attribute(inputs, target)
+        cells = attr.LayerGradCam(forward, layer.module).attribute(inputs, target)
     else:
-        weighed = attr.LayerGradientXActivation(forward, layer).attribute(inputs, target)
+        weighed = attr.LayerGradientXActivation(forward, layer.module).attribute(inputs, target)
         cells = weighed.sum(dim=1, keepdim=True)
-    size = tuple(inputs[0].shape[-2:])
-    spread = attr.LayerAttribution.interpolate(cells.detach().relu(), size, "bilinear")
-    return spread.squeeze(1)
+    return layer.spread(cells.detach().relu(), inputs[0].shape[-1])
 
 
 def _trace_gradients(
