@@ -10,6 +10,7 @@ from ferfusion.data.dataset import Leftover
 from ferfusion.errors import DataError
 from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
+from ferfusion.unpacking import ZIP_DAMAGE
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 # Notes, tables and what Windows leaves behind: expected beside pictures, not worth a word.
@@ -115,7 +116,7 @@ def _walk_archive(path: Path) -> Iterator[tuple[ImageFile, PurePosixPath]]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except zipfile.BadZipFile as error:
+    except ZIP_DAMAGE as error:
         with path.open("rb") as stream:
             why = recognise_impostor(stream.read(256))
         raise DataError(
