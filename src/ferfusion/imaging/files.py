@@ -230,7 +230,7 @@ def read_bytes(file: ImageFile) -> bytes:
 
 
 @contextmanager
-def _opening(file: ImageFile) -> Iterator[io.BufferedIOBase]:
+def _opening(file: ImageFile) -> Iterator[io.BytesIO | io.BufferedReader]:
     """Opens a file that isn't too large; of a member of an archive, all is unpacked."""
     try:
         if file.path.is_dir():
@@ -302,7 +302,7 @@ def _check_bytes(file: ImageFile | str, count: int) -> None:
         )
 
 
-def _open_picture(file: ImageFile | str, stream: io.BufferedIOBase) -> Image.Image:
+def _open_picture(file: ImageFile | str, stream: io.BytesIO | io.BufferedReader) -> Image.Image:
     """Reads the header only, and refuses a picture with too many pixels before decoding it."""
     too_many = f"{file} has more than {MAX_MEGAPIXELS} megapixels: shrink it, or remove it."
     try:

@@ -76,9 +76,10 @@ def fill_unknown(
         return temperature_c
     if not is_known.any():
         return np.full_like(temperature_c, otherwise_c)
-    _, nearest = cv2.distanceTransformWithLabels(
+    _, labels = cv2.distanceTransformWithLabels(
         (~is_known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    nearest = labels.astype(np.intp)
     values = np.zeros(int(nearest.max()) + 1, temperature_c.dtype)
     values[nearest[is_known]] = temperature_c[is_known]
     return values[nearest]
