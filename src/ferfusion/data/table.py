@@ -10,6 +10,8 @@ from ferfusion.expression import canonical_expression, order_labels
 from ferfusion.modality import MODALITIES, Modality, find_modality
 from ferfusion.sample import ImageFile, Sample
 
+_MOST_COLUMNS = 1000
+_MOST_MEBIBYTES = 256
 _COLUMNS = "sample_id, subject, expression, visible, infrared, msx"
 
 
@@ -89,9 +91,15 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, st
         spreadsheet shows it, and its cells without surrounding blanks.
 
     Raises:
-        DataError: It isn't comma-separated UTF-8 text, or a row is longer than the header.
+        DataError: It isn't comma-separated UTF-8 text, a row is longer than the header, or it is
+            larger than any table of samples.
     """
     try:
+        if path.stat().st_size > _MOST_MEBIBYTES * 2**20:
+            raise DataError(
+                f"{path} is larger than {_MOST_MEBIBYTES} MiB, as no table of samples is: leave "
+                "out what isn't needed."
+            )
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = [[cell.strip() for cell in line] for line in csv.reader(stream, strict=True)]
     except UnicodeDecodeError as error:
@@ -107,6 +115,11 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, st
     columns = tuple(name.lower() for name in lines[0])
     if len(columns) == 1 and any(separator in columns[0] for separator in ";\t"):
         raise DataError(f"{path} separates its cells with ; or tabs. Save it with commas.")
+    if len(columns) > _MOST_COLUMNS:
+        raise DataError(
+            f"{path} has {len(columns)} columns, as no table of samples has. Its columns may be: "
+            f"{_COLUMNS}."
+        )
     if len(set(columns)) < len(columns):
         raise DataError(f"{path} names a column twice: {', '.join(columns)}. Rename one.")
     too_long = [str(n) for n, line in enumerate(lines, start=1) if len(line) > len(columns)]
