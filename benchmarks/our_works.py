@@ -24,7 +24,7 @@ from ferfusion.data.loading import normalise
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import PARTS, Part
 from ferfusion.inference.graph import export_graph
-from ferfusion.inference.graph_runner import GraphRunner, open_graph
+from ferfusion.inference.runner import Runner, open_graph
 from ferfusion.inference.parity import measure_parity
 from ferfusion.inference.prediction import (
     predict_one,
@@ -172,7 +172,7 @@ def _infer_triple(setting: Setting, precision: str) -> Measured:
             images = samples[turn].images
             list(pool.map(lambda m: read_square(images[m], size, reduced=reduced), needed))
 
-        def ask(turn: int, runner: GraphRunner = runner) -> None:
+        def ask(turn: int, runner: Runner = runner) -> None:
             predict_one(runner, samples[turn].images, pool=pool, reduced=reduced)
 
         whole_s, reading_s, other_s = (
@@ -280,7 +280,7 @@ def _export(setting: Setting, precision: str) -> _Exported:
     return _Exported(path, checkpoint, samples)
 
 
-def _compare(runner: GraphRunner, made: _Exported, *, reduced: bool) -> Measured:
+def _compare(runner: Runner, made: _Exported, *, reduced: bool) -> Measured:
     """Says how far the graph is from the trained model, in fp32, on test samples."""
     parity = measure_parity(runner, made.checkpoint, made.samples["test"][:60], reduced=reduced)
     return {

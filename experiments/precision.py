@@ -26,7 +26,7 @@ from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.evaluation.predictions import Predictions
 from ferfusion.evaluation.statistics import bootstrap_by_subject
 from ferfusion.inference.graph import export_graph
-from ferfusion.inference.graph_runner import open_graph
+from ferfusion.inference.runner import open_graph
 from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import load_checkpoint
 from ferfusion.reporting.comparisons import compare_pair

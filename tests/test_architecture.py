@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path, PurePosixPath
 
 REPOSITORY = Path(__file__).parents[1]
@@ -60,6 +62,15 @@ def test_the_tree_is_read_rightly() -> None:
 
 
 def test_inits_stay_light() -> None:
-    for path in PACKAGE.rglob("__init__.py"):
+    for path in PACKAGE.rglob("*/__init__.py"):
         statements = ast.parse(path.read_text()).body
         assert all(isinstance(s, ast.Expr) for s in statements), f"{path} does more than explain"
+
+
+def test_package_itself_imports_nothing() -> None:
+    """It offers `load`, and imports it when somebody asks."""
+    code = (
+        "import sys, ferfusion; print({m.split('.')[0] for m in sys.modules} & {'numpy', 'click'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -21,14 +21,14 @@ from ferfusion.data.opening import open_dataset
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.errors import CheckpointError, ConfigError
 from ferfusion.imaging.files import read_image
-from ferfusion.inference import graph_runner
+from ferfusion.inference import runner
 from ferfusion.inference.engines import Engine
-from ferfusion.inference.graph import export_graph, list_needed
-from ferfusion.inference.graph_facts import METADATA_KEY, GraphFacts
-from ferfusion.inference.graph_runner import GraphRunner, open_graph
+from ferfusion.inference.graph import export_graph
+from ferfusion.inference.model_facts import METADATA_KEY, ModelFacts
 from ferfusion.inference.parity import compare_probs, measure_parity
+from ferfusion.inference.runner import Runner, open_graph
 from ferfusion.modality import MODALITIES, Modality
-from ferfusion.models.blueprint import Blueprint, assemble
+from ferfusion.models.blueprint import Blueprint, assemble, list_needed
 from ferfusion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ferfusion.preprocessing import Preprocessing
 from ferfusion.sample import ImageFile, Sample
@@ -56,7 +56,7 @@ class Exported:
 
     checkpoint: Checkpoint
     path: Path
-    facts: GraphFacts
+    facts: ModelFacts
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def exported(
     return export
 
 
-def ask(runner: GraphRunner, pictures: dict[Modality, np.ndarray]) -> np.ndarray:
+def ask(runner: Runner, pictures: dict[Modality, np.ndarray]) -> np.ndarray:
     return runner.predict(pictures)
 
 
@@ -320,7 +320,7 @@ def test_int8_in_openvino_needs_exact_sums(
 ) -> None:
     path = tmp_path / "int8.onnx"
     export_graph(exported("single").checkpoint, path, calibration=stack(samples[:8], (IR,)))
-    monkeypatch.setattr(graph_runner, "adds_exactly", lambda: False)
+    monkeypatch.setattr(runner, "adds_exactly", lambda: False)
     with pytest.raises(ConfigError, match="no VNNI"):
         open_graph(path, engine="openvino")
     open_graph(exported("single").path, engine="openvino")

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferfusion.data.cache import resize
-from ferfusion.inference.graph_facts import name_normalised, name_picture
 from ferfusion.inference.graph_front import build_front
+from ferfusion.inference.model_facts import name_normalised, name_picture
 from ferfusion.modality import Modality
 
 SIZE = 24

@@ -17,9 +17,8 @@ from onnx import parser
 
 from ferfusion.errors import ConfigError, DataError, ImageError
 from ferfusion.evaluation.predictions import read_predictions
-from ferfusion.inference.graph_facts import METADATA_KEY, GraphFacts
 from ferfusion.inference.graph_front import add_fronts
-from ferfusion.inference.graph_runner import GraphRunner, open_graph
+from ferfusion.inference.model_facts import METADATA_KEY, ModelFacts
 from ferfusion.inference.prediction import (
     Answer,
     predict_one,
@@ -27,6 +26,7 @@ from ferfusion.inference.prediction import (
     read_square,
     write_answers,
 )
+from ferfusion.inference.runner import Runner, open_graph
 from ferfusion.modality import Modality
 from ferfusion.preprocessing import Preprocessing
 from ferfusion.sample import ImageFile, Sample
@@ -53,13 +53,13 @@ def graph() -> bytes:
     ones = {V: (0.0, 0.0, 0.0), IR: (0.0, 0.0, 0.0)}
     preprocessing = Preprocessing(SIZE, ones, {V: (0.5, 0.5, 0.5), IR: (1.0, 1.0, 1.0)})
     model = add_fronts(parser.parse_model(CORE), (V, IR), preprocessing)
-    facts = GraphFacts(LABELS, (V, IR), SIZE, "fp32", 1.0, "early", "none", {})
+    facts = ModelFacts(LABELS, (V, IR), SIZE, "fp32", 1.0, "early", "none", {})
     onnx.helper.set_model_props(model, {METADATA_KEY: facts.to_text()})
     return model.SerializeToString()
 
 
 @pytest.fixture(scope="module")
-def runner(graph: bytes) -> GraphRunner:
+def runner(graph: bytes) -> Runner:
     return open_graph(graph, threads=1)
 
 
@@ -98,7 +98,7 @@ def expect(sample: Sample) -> np.ndarray:
     return powers / powers.sum()
 
 
-def test_one_sample(runner: GraphRunner, make_samples: Callable[[int], list[Sample]]) -> None:
+def test_one_sample(runner: Runner, make_samples: Callable[[int], list[Sample]]) -> None:
     (sample,) = make_samples(1)
     probs = predict_one(runner, sample.images)
     np.testing.assert_allclose(probs, expect(sample), atol=0.01)
@@ -108,19 +108,19 @@ def test_one_sample(runner: GraphRunner, make_samples: Callable[[int], list[Samp
     assert np.array_equal(predict_one(runner, as_bytes), probs)
 
 
-def test_one_sample_given_wrongly(runner: GraphRunner) -> None:
+def test_one_sample_given_wrongly(runner: Runner) -> None:
     with pytest.raises(ConfigError, match="infrared is missing"):
         predict_one(runner, {V: b"x"})
-    with pytest.raises(ImageError, match="The picture is not a picture"):
+    with pytest.raises(ImageError, match="The visible picture is not a picture"):
         predict_one(runner, {V: b"x" * 99, IR: b"x"})
-    with pytest.raises(ImageError, match="The picture is empty"):
+    with pytest.raises(ImageError, match="The visible picture is empty"):
         predict_one(runner, {V: b"", IR: b"x"})
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_stream_answers_in_order(
-    runner: GraphRunner,
+    runner: Runner,
     make_samples: Callable[[int], list[Sample]],
     workers: int,
     batch_size: int,
@@ -132,12 +132,12 @@ def test_stream_answers_in_order(
         np.testing.assert_allclose(answer.probs, expect(answer.sample), atol=0.01)
 
 
-def test_stream_of_nothing(runner: GraphRunner) -> None:
+def test_stream_of_nothing(runner: Runner) -> None:
     assert list(predict_stream(runner, [])) == []
 
 
 def test_broken_pictures_are_told_or_raised(
-    runner: GraphRunner, make_samples: Callable[[int], list[Sample]]
+    runner: Runner, make_samples: Callable[[int], list[Sample]]
 ) -> None:
     samples = make_samples(7)
     for number in (2, 4, 5):  # one in a batch of two, and a whole batch
@@ -154,7 +154,7 @@ def test_broken_pictures_are_told_or_raised(
 
 
 def test_stream_is_taken_only_as_far_as_needed(
-    runner: GraphRunner, make_samples: Callable[[int], list[Sample]]
+    runner: Runner, make_samples: Callable[[int], list[Sample]]
 ) -> None:
     taken = 0
 
@@ -174,7 +174,7 @@ def test_stream_is_taken_only_as_far_as_needed(
 
 
 def test_memory_stays_flat(
-    runner: GraphRunner, make_samples: Callable[[int], list[Sample]], tmp_path: Path
+    runner: Runner, make_samples: Callable[[int], list[Sample]], tmp_path: Path
 ) -> None:
     few = make_samples(10)
 
@@ -192,7 +192,7 @@ def test_memory_stays_flat(
 
 
 def test_written_answers_are_predictions(
-    runner: GraphRunner, make_samples: Callable[[int], list[Sample]], tmp_path: Path
+    runner: Runner, make_samples: Callable[[int], list[Sample]], tmp_path: Path
 ) -> None:
     samples = make_samples(6)
     answers = list(predict_stream(runner, samples))
@@ -236,7 +236,7 @@ def test_running_needs_no_torch(graph: bytes, make_samples: Callable[[int], list
 import sys
 sys.modules["torch"] = sys.modules["onnx"] = None
 from pathlib import Path
-from ferfusion.inference.graph_runner import open_graph
+from ferfusion.inference.runner import open_graph
 from ferfusion.inference.prediction import predict_one
 from ferfusion.modality import Modality
 names = ("visible", "infrared")

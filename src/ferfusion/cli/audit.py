@@ -21,7 +21,7 @@ from ferfusion.data.splits import PARTS, Split, write_split
 from ferfusion.data.subject_guesses import find_exposure
 from ferfusion.data.twins import PictureAudit, audit_pictures
 from ferfusion.errors import SplitError
-from ferfusion.imaging.files import read_image
+from ferfusion.imaging.heat_input import read_picture
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.reporting.audit_page import AuditPage, Pair, Picture, write_audit_page
 from ferfusion.sample import Sample
@@ -348,7 +348,7 @@ def _lay_side_by_side(
             rows.append((m, m))
     return {
         str(a) if a is b else f"{a}, {b}": tuple(
-            read_image(sample.images[m]) if m in sample.images else None
+            read_picture(sample.images[m]) if m in sample.images else None
             for sample, m in zip(both, (a, b), strict=True)
         )
         for a, b in dict.fromkeys(rows)

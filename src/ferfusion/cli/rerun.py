@@ -10,6 +10,7 @@ from ferfusion.config import Settings
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.temperatures import use_temperatures
 from ferfusion.errors import ConfigError, ResultsError
+from ferfusion.evaluation.run_folder import RUN
 from ferfusion.models.backbones import IMAGENET, NO_WEIGHTS
 from ferfusion.study.rerun import (
     Repetition,
@@ -18,7 +19,7 @@ from ferfusion.study.rerun import (
     recall_setup,
     repeat_run,
 )
-from ferfusion.study.run import RUN, read_run
+from ferfusion.study.run import read_run
 from ferfusion.training.machine import choose_device
 
 REPETITION = "rerun.json"

@@ -27,6 +27,7 @@ from ferfusion.data.cache import ImageStore
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import ConfigError, ResultsError, StudyError, find_remedy
 from ferfusion.evaluation.predictions import write_predictions
+from ferfusion.evaluation.run_folder import RUN
 from ferfusion.reporting.figure_files import write_figures
 from ferfusion.reporting.latex import write_latex
 from ferfusion.reporting.page import write_report
@@ -37,7 +38,7 @@ from ferfusion.study.costs import measure_costs
 from ferfusion.study.executors import Failure
 from ferfusion.study.pictures import can_explain, draw_activation_maps
 from ferfusion.study.plan import PLANS, list_variants
-from ferfusion.study.run import RUN, Finished
+from ferfusion.study.run import Finished
 from ferfusion.study.schedule import Job, Table, list_jobs, open_bench, read_finished, run_jobs
 from ferfusion.study.summary import summarise_study
 from ferfusion.study.workbench import OURS, Workbench

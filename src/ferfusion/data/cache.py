@@ -279,7 +279,8 @@ def _decode(
     def decode(file: ImageFile) -> "_Row | str":
         try:
             data = read_bytes(file)
-            seen = decode_image(file, data) if heat is None else read_picture(file, heat)
+            is_plain = heat is None and not file.is_grid
+            seen = decode_image(file, data) if is_plain else read_picture(file, heat)
             picture = resize(seen, size_px)
         except (ImageError, ThermogramError) as error:
             return str(error)

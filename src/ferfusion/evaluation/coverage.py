@@ -29,6 +29,40 @@ class CoverageCurve:
     accuracy: Float[np.ndarray, " points"]
 
 
+@dataclass(frozen=True)
+class AnswerRule:
+    """When a model would rather not answer.
+
+    Attributes:
+        least_confidence: An answer is given where the most probable class has at least this.
+        coverage: Share of the validation samples that was to be answered, by which it was chosen.
+        n: How many these were.
+    """
+
+    least_confidence: float
+    coverage: float
+    n: int
+
+
+def choose_answer_rule(
+    probs: Float[np.ndarray, "samples classes"],
+    labels: Int[np.ndarray, " samples"],
+    coverage: float,
+) -> AnswerRule:
+    """Gives the rule by which the least sure validation samples stay without an answer.
+
+    Args:
+        probs: Of a validation split, calibrated as the model's answers will be.
+        labels: The true classes.
+        coverage: Share to be answered.
+
+    Raises:
+        ValueError: There is no sample, or the coverage is not above 0 and at most 1.
+    """
+    least = find_least_confidence(trace_coverage(probs, labels), coverage)
+    return AnswerRule(least, coverage, len(labels))
+
+
 def trace_coverage(
     probs: Float[np.ndarray, "samples classes"], labels: Int[np.ndarray, " samples"]
 ) -> CoverageCurve:
@@ -70,9 +104,26 @@ def accuracy_at(curve: CoverageCurve, coverage: float) -> float:
     Raises:
         ValueError: The coverage is not above 0 and at most 1.
     """
-    if not 0 < coverage <= 1:
-        raise ValueError(f"A coverage is above 0 and at most 1, not {coverage}.")
+    _check_coverage(coverage)
     return float(_interpolate(curve, np.array([float(coverage)]))[0])
+
+
+def find_least_confidence(curve: CoverageCurve, coverage: float) -> float:
+    """Gives what must be asked of an answer so that at least this share is answered.
+
+    Chosen on validation, it says when a model would rather not answer.
+
+    >>> probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.55, 0.45]])
+    >>> find_least_confidence(trace_coverage(probs, np.array([0, 0, 1, 0])), 0.75)
+    0.6
+
+    Raises:
+        ValueError: The coverage is not above 0 and at most 1.
+    """
+    _check_coverage(coverage)
+    # Shares are ratios of whole numbers; rounding must not cost a sample.
+    enough = np.flatnonzero(curve.coverage >= coverage - 1e-9)
+    return float(curve.confidence[enough[0]])
 
 
 def risk_coverage_area(curve: CoverageCurve) -> float:
@@ -86,6 +137,11 @@ def risk_coverage_area(curve: CoverageCurve) -> float:
     """
     shares = np.arange(1, curve.n + 1) / curve.n
     return float(1 - _interpolate(curve, shares).mean())
+
+
+def _check_coverage(coverage: float) -> None:
+    if not 0 < coverage <= 1:
+        raise ValueError(f"A coverage is above 0 and at most 1, not {coverage}.")
 
 
 def _interpolate(

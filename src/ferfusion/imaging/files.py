@@ -4,6 +4,7 @@ Every picture of every data set comes in through here, so this is where size lim
 turn (EXIF) and 16-bit pictures are dealt with, and where an unusable file gets its sentence.
 """
 
+import ctypes
 import hashlib
 import io
 import os
@@ -13,9 +14,9 @@ import threading
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -88,11 +89,27 @@ def decode_image(
             if at_least_px is not None:
                 picture.draft(None, (at_least_px, at_least_px))
             picture.load()
-        turn = _read_turn(picture)
-        upright = picture if turn is None else picture.transpose(turn)
-        return _to_rgb(upright)
+        return _to_rgb(_turn_upright(picture))
     except _DAMAGE as error:
         raise _damaged(file, error) from error
+
+
+def take_pillow(name: str, picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """Gives the pixels of a picture that somebody opened with Pillow, as `read_image` would.
+
+    Args:
+        name: What messages call it.
+        picture: Perhaps not decoded yet.
+
+    Raises:
+        ImageError: It has too many pixels, or is damaged.
+    """
+    if picture.width * picture.height > MAX_MEGAPIXELS * 1_000_000:
+        raise ImageError(_too_many(name))
+    try:
+        return _to_rgb(_turn_upright(picture))
+    except _DAMAGE as error:
+        raise _damaged(name, error) from error
 
 
 def decode_levels(
@@ -304,12 +321,11 @@ def _check_bytes(file: ImageFile | str, count: int) -> None:
 
 def _open_picture(file: ImageFile | str, stream: io.BytesIO | io.BufferedReader) -> Image.Image:
     """Reads the header only, and refuses a picture with too many pixels before decoding it."""
-    too_many = f"{file} has more than {MAX_MEGAPIXELS} megapixels: shrink it, or remove it."
     try:
         with _pillow_quiet():
             picture = Image.open(stream, formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(too_many) from error
+        raise ImageError(_too_many(file)) from error
     except Image.UnidentifiedImageError as error:
         stream.seek(0)
         head = stream.read(256)
@@ -323,8 +339,10 @@ def _open_picture(file: ImageFile | str, stream: io.BytesIO | io.BufferedReader)
         raise ImageError(f"{file} {what}") from error
     except _DAMAGE as error:
         raise _damaged(file, error) from error
+    if picture.format == "TIFF":
+        _hush_libtiff()
     if picture.width * picture.height > MAX_MEGAPIXELS * 1_000_000:
-        raise ImageError(too_many)
+        raise ImageError(_too_many(file))
     # Pillow would cut 16 bits per colour to the upper 8, which turns 12-bit pictures black.
     if picture.mode not in _DEEP_GREY and any(";16" in str(t.args) for t in picture.tile):
         raise ImageError(
@@ -351,6 +369,11 @@ def _read_turn(picture: Image.Image) -> Image.Transpose | None:
             return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
         except _DAMAGE:
             return None
+
+
+def _turn_upright(picture: Image.Image) -> Image.Image:
+    turn = _read_turn(picture)
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
@@ -384,6 +407,23 @@ def _pillow_quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
+
+
+def _too_many(file: ImageFile | str) -> str:
+    return f"{file} has more than {MAX_MEGAPIXELS} megapixels: shrink it, or remove it."
+
+
+@cache
+def _hush_libtiff() -> None:
+    """Keeps libtiff from writing to stderr what Pillow raises anyway.
+
+    Pillow has no switch for that. The function is looked up in what Pillow itself has loaded, so it
+    is the same copy of libtiff; where it isn't to be found, the lines are written, no more.
+    """
+    with suppress(AttributeError, OSError):
+        set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
 
 
 def _empty(file: ImageFile | str) -> ImageError:

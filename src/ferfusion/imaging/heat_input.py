@@ -3,9 +3,10 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ferfusion.imaging.camera.grids import SCALES
 from ferfusion.imaging.camera.opening import open_thermogram
 from ferfusion.imaging.files import read_image
-from ferfusion.imaging.palette import colourise, fill_unknown
+from ferfusion.imaging.palette import colourise, fill_unknown, show_heat
 from ferfusion.preprocessing import HeatInput
 from ferfusion.sample import ImageFile
 
@@ -13,16 +14,22 @@ _DEVIATIONS = 2.5
 """To either side of the mean; beyond, all looks the same."""
 
 
-def read_picture(file: ImageFile, heat: HeatInput | None) -> UInt8[np.ndarray, "height width 3"]:
+def read_picture(
+    file: ImageFile, heat: HeatInput | None = None
+) -> UInt8[np.ndarray, "height width 3"]:
     """Reads a picture, or the temperatures in a file as a picture.
 
     Args:
-        file: A picture; with `heat`, a file that holds temperatures.
-        heat: None for pictures as they are.
+        file: A picture or a grid; with `heat`, a file that holds temperatures.
+        heat: None for pictures as they are, and for grids in grey, each stretched for itself.
 
     Raises:
         DataError: It is unusable, or holds no temperatures.
     """
+    if heat is None and file.is_grid:
+        # What a count is doesn't matter to the pattern.
+        grid = open_thermogram(file.path, scale=SCALES["celsius"])
+        return show_heat(grid.temperature_c, None, "white-hot")
     if heat is None:
         return read_image(file)
     return show_heat_to_model(open_thermogram(file.path).temperature_c, heat)

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from ferfusion.data.cache import resize
 from ferfusion.errors import CheckpointError, ConfigError
-from ferfusion.inference.graph_facts import METADATA_KEY, OUTPUT, GraphFacts
+from ferfusion.inference.model_facts import METADATA_KEY, OUTPUT, ModelFacts
 
 Engine = Literal["onnxruntime", "openvino"]
 Ask = Callable[[Mapping[str, UInt8[np.ndarray, "batch _ _ 3"]]], Float[np.ndarray, "batch classes"]]
@@ -105,7 +105,7 @@ def start_openvino(source: Path | bytes, name: str, threads: int) -> tuple[Ask, 
     said = known.get(METADATA_KEY)
     if said is None:
         return _refuse, None
-    size = GraphFacts.from_text(said).size_px
+    size = ModelFacts.from_text(said).size_px
     # With one thread a call, several calls are worked on at once.
     streams = count_processors() if threads == 1 else 1
     try:

@@ -1,7 +1,7 @@
 """A trained model as one ONNX graph: bytes of pictures in, probabilities out.
 
 Batch normalisation is folded into the convolutions before it, and the batch is of any length. What
-the graph takes and gives is written into it (`GraphFacts`).
+the graph takes and gives is written into it (`ModelFacts`).
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from ferfusion.atomic import replacing
 from ferfusion.errors import ConfigError
-from ferfusion.inference.graph_facts import METADATA_KEY, OUTPUT, GraphFacts, name_normalised
-from ferfusion.inference.graph_runner import check_modalities
+from ferfusion.inference.model_facts import METADATA_KEY, OUTPUT, ModelFacts, name_normalised
 from ferfusion.inference.quantisation import Pictures, quantise
+from ferfusion.inference.runner import check_modalities
 from ferfusion.modality import Modality
-from ferfusion.models.blueprint import Blueprint
+from ferfusion.models.blueprint import list_needed
 from ferfusion.models.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def export_graph(
     *,
     temperature: float = 1.0,
     calibration: Pictures | None = None,
-) -> GraphFacts:
+) -> ModelFacts:
     """Writes a model as one graph, whole or not at all.
 
     A late fusion's modality of weight 0 is left out, as its model is never run.
@@ -93,7 +93,7 @@ def export_graph(
     if calibration is not None:
         core = quantise(core, modalities, checkpoint.preprocessing, calibration)
     graph = add_fronts(core, modalities, checkpoint.preprocessing)
-    facts = GraphFacts(
+    facts = ModelFacts(
         labels=checkpoint.blueprint.labels,
         modalities=modalities,
         size_px=checkpoint.preprocessing.size_px,
@@ -109,13 +109,6 @@ def export_graph(
     with replacing(path) as part:
         onnx.save(graph, part)
     return facts
-
-
-def list_needed(blueprint: Blueprint) -> tuple[Modality, ...]:
-    """Lists the modalities that the model really looks at."""
-    if blueprint.mixture is None:
-        return blueprint.modalities
-    return tuple(m for m in blueprint.modalities if blueprint.mixture[m] > 0)
 
 
 def _trace(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import compose, parser
 
-from ferfusion.inference.graph_facts import name_normalised
+from ferfusion.inference.model_facts import name_normalised
 from ferfusion.modality import Modality
 from ferfusion.preprocessing import Channels, Preprocessing
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 
 from ferfusion.data.cache import resize
-from ferfusion.data.loading import normalise
 from ferfusion.imaging.heat_input import read_picture
-from ferfusion.inference.graph_runner import GraphRunner
-from ferfusion.inference.prediction import read_square
+from ferfusion.inference.pictures import read_square
+from ferfusion.inference.runner import Runner
+from ferfusion.inference.torch_engine import open_checkpoint
 from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import Checkpoint
 from ferfusion.sample import Sample
@@ -40,7 +39,7 @@ class Parity:
 
 
 def measure_parity(
-    runner: GraphRunner,
+    runner: Runner,
     checkpoint: Checkpoint,
     samples: Iterable[Sample],
     *,
@@ -62,6 +61,7 @@ def measure_parity(
         ValueError: There is no sample.
     """
     size = checkpoint.preprocessing.size_px
+    trained = open_checkpoint(checkpoint, temperature=runner.facts.temperature)
     ours: list[np.ndarray] = []
     theirs: list[np.ndarray] = []
     for batch in _split(samples):
@@ -71,7 +71,7 @@ def measure_parity(
             for of in files
         ]
         squeezed = [{m: resize(p, size) for m, p in pictures.items()} for pictures in whole]
-        theirs.append(_ask_model(checkpoint, squeezed, runner.facts.temperature))
+        theirs.append(trained.predict(_stack(squeezed)))
         if in_graph_resize:
             # Pictures of different samples may differ in size, so they go one by one.
             ours += [runner.predict({m: p[None] for m, p in one.items()}) for one in whole]
@@ -116,16 +116,3 @@ def _stack(
     pictures: list[dict[Modality, UInt8[np.ndarray, "size size 3"]]],
 ) -> dict[Modality, UInt8[np.ndarray, "batch size size 3"]]:
     return {m: np.stack([one[m] for one in pictures]) for m in pictures[0]}
-
-
-@torch.inference_mode()
-def _ask_model(
-    checkpoint: Checkpoint,
-    pictures: list[dict[Modality, UInt8[np.ndarray, "size size 3"]]],
-    temperature: float,
-) -> Float[np.ndarray, "batch classes"]:
-    model = checkpoint.model.eval()
-    device = next(model.parameters()).device
-    tensors = {m: torch.from_numpy(array) for m, array in _stack(pictures).items()}
-    logits = model(normalise(tensors, checkpoint.preprocessing, device)).double()
-    return (logits / temperature).softmax(dim=1).cpu().numpy()

@@ -3,27 +3,28 @@
 Nothing here or below it needs torch.
 """
 
+import contextlib
 import csv
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from ferfusion.atomic import replacing
-from ferfusion.data.cache import resize
-from ferfusion.errors import DataError, ImageError, ThermogramError
-from ferfusion.imaging.files import decode_image, read_bytes
-from ferfusion.imaging.heat_input import read_picture
+from ferfusion.errors import DataError
 from ferfusion.inference.engines import count_processors
-from ferfusion.inference.graph_runner import GraphRunner, check_modalities
+from ferfusion.inference.pictures import Picture, read_square
+from ferfusion.inference.runner import Runner, check_modalities
 from ferfusion.modality import Modality
-from ferfusion.preprocessing import HeatInput
-from ferfusion.sample import ImageFile, Sample
+from ferfusion.sample import Sample
+
+T = TypeVar("T")
 
 TellBroken = Callable[[Sample, DataError], None]
 """Called with a sample that was left out, and why."""
@@ -46,41 +47,9 @@ class Answer:
     probs: Float[np.ndarray, " classes"]
 
 
-def read_square(
-    source: ImageFile | bytes,
-    size_px: int,
-    *,
-    reduced: bool = False,
-    heat: HeatInput | None = None,
-) -> UInt8[np.ndarray, "size size 3"]:
-    """Gives a picture as models look at it.
-
-    Args:
-        source: A file, or the bytes of one.
-        size_px: Side of the square.
-        reduced: Whether large JPEGs may be decoded at a half, a quarter or an eighth. It takes
-            about half the time. From 500 px to 224 the pixels of photographs differ by 0.7 levels
-            on average, 99 % of them by at most 5, the worst by 19.
-        heat: How the temperatures in a file become a picture; None where it is one.
-
-    Raises:
-        DataError: It can't be used, or holds no temperatures; says why.
-    """
-    if heat is not None:
-        if isinstance(source, bytes):
-            raise DataError("This model looks at temperatures: give the path of a file with them.")
-        return resize(read_picture(source, heat), size_px)
-    at_least_px = size_px if reduced else None
-    if isinstance(source, bytes):
-        picture = decode_image("The picture", source, at_least_px=at_least_px)
-    else:
-        picture = decode_image(source, read_bytes(source), at_least_px=at_least_px)
-    return resize(picture, size_px)
-
-
 def predict_one(
-    runner: GraphRunner,
-    images: Mapping[Modality, ImageFile | bytes],
+    runner: Runner,
+    pictures: Mapping[Modality, Picture],
     *,
     reduced: bool = False,
     pool: ThreadPoolExecutor | None = None,
@@ -89,59 +58,59 @@ def predict_one(
 
     Args:
         runner: See `open_graph`.
-        images: Where each modality's picture is.
+        pictures: Each modality's picture, in any form.
         reduced: As in `read_square`.
         pool: Threads that decode the modalities side by side; None decodes them one by one.
 
     Raises:
         ConfigError: A modality is missing.
-        ImageError: A picture can't be used.
+        DataError: A picture can't be used.
     """
-    modalities, size = runner.facts.modalities, runner.facts.size_px
-    check_modalities(images, modalities)
+    check_modalities(pictures, runner.facts.modalities)
 
     def read(modality: Modality) -> UInt8[np.ndarray, "1 size size 3"]:
-        heat = runner.facts.heat_of(modality)
-        return read_square(images[modality], size, reduced=reduced, heat=heat)[None]
+        return _read(runner, pictures, modality, reduced)[None]
 
+    modalities = runner.facts.modalities
     squares = map(read, modalities) if pool is None else pool.map(read, modalities)
     return runner.predict(dict(zip(modalities, squares, strict=True)))[0]
 
 
-def predict_stream(
-    runner: GraphRunner,
-    samples: Iterable[Sample],
+def predict_each(
+    runner: Runner,
+    items: Iterable[T],
+    pictures_of: Callable[[T], Mapping[Modality, Picture]],
     *,
     batch_size: int = 4,
     workers: int | None = None,
     reduced: bool = False,
-    tell_broken: TellBroken | None = None,
-) -> Generator[Answer, None, None]:
-    """Gives the answers for any number of samples, in their order, in flat memory.
+) -> Generator[tuple[T, Float[np.ndarray, " classes"] | DataError], None, None]:
+    """Gives the probabilities for any number of things, in their order, in flat memory.
 
     Each worker decodes a batch and asks the graph about it. So a runner of one thread
     (`open_graph(path, threads=1)`) keeps all processors busy, and none waits for another.
 
     Args:
         runner: See `open_graph`.
-        samples: May be endless; only a few batches are ahead of what was taken.
-        batch_size: Samples that are asked about together.
+        items: May be endless; only a few batches are ahead of what was taken.
+        pictures_of: Gives the pictures of one of them.
+        batch_size: How many are asked about together.
         workers: How many batches are worked on at once; None means one a processor.
         reduced: As in `read_square`.
-        tell_broken: Told of samples with a picture that can't be used, which are left out. None
-            makes the first of them an error.
+
+    Returns:
+        Each with its probabilities, or with the reason why its pictures can't be used.
 
     Raises:
-        ConfigError: A sample lacks a modality.
-        ImageError: A picture can't be used, and `tell_broken` is None.
+        ConfigError: One lacks a modality.
     """
     workers = workers or count_processors()
 
-    def work(batch: tuple[Sample, ...]) -> list[Answer | tuple[Sample, DataError]]:
-        return _answer_batch(runner, batch, reduced)
+    def work(batch: tuple[T, ...]) -> list[tuple[T, Float[np.ndarray, " classes"] | DataError]]:
+        return _answer_batch(runner, batch, [pictures_of(item) for item in batch], reduced)
 
-    rest = iter(samples)
-    waiting: deque[Future[list[Answer | tuple[Sample, DataError]]]] = deque()
+    rest = iter(items)
+    waiting: deque[Future[list[tuple[T, Float[np.ndarray, " classes"] | DataError]]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         while True:
@@ -149,15 +118,51 @@ def predict_stream(
                 waiting.append(pool.submit(work, batch))
             if not waiting:
                 return
-            for answer in waiting.popleft().result():
-                if isinstance(answer, Answer):
-                    yield answer
-                elif tell_broken is None:
-                    raise answer[1]
-                else:
-                    tell_broken(*answer)
+            yield from waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def predict_stream(
+    runner: Runner,
+    samples: Iterable[Sample],
+    *,
+    batch_size: int = 4,
+    workers: int | None = None,
+    reduced: bool = False,
+    tell_broken: TellBroken | None = None,
+) -> Generator[Answer, None, None]:
+    """Gives the answers for the samples of a data set, as `predict_each` does.
+
+    Args:
+        runner: See `predict_each`, as for all else.
+        samples: May be endless.
+        batch_size: Samples that are asked about together.
+        workers: How many batches are worked on at once.
+        reduced: As in `read_square`.
+        tell_broken: Told of samples with a picture that can't be used, which are left out. None
+            makes the first of them an error.
+
+    Raises:
+        ConfigError: A sample lacks a modality.
+        DataError: A picture can't be used, and `tell_broken` is None.
+    """
+    answers = predict_each(
+        runner,
+        samples,
+        lambda sample: sample.images,
+        batch_size=batch_size,
+        workers=workers,
+        reduced=reduced,
+    )
+    with contextlib.closing(answers):
+        for sample, probs in answers:
+            if not isinstance(probs, DataError):
+                yield Answer(sample, probs)
+            elif tell_broken is None:
+                raise probs
+            else:
+                tell_broken(sample, probs)
 
 
 def write_answers(answers: Iterable[Answer], classes: tuple[str, ...], path: Path) -> int:
@@ -192,30 +197,41 @@ def write_answers(answers: Iterable[Answer], classes: tuple[str, ...], path: Pat
 
 
 def _answer_batch(
-    runner: GraphRunner, batch: tuple[Sample, ...], reduced: bool
-) -> list[Answer | tuple[Sample, DataError]]:
+    runner: Runner,
+    batch: Sequence[T],
+    pictures: Sequence[Mapping[Modality, Picture]],
+    reduced: bool,
+) -> list[tuple[T, Float[np.ndarray, " classes"] | DataError]]:
     """Decodes a batch and asks about it; what can't be used comes back with its reason."""
-    modalities, size = runner.facts.modalities, runner.facts.size_px
-    answers: list[Answer | tuple[Sample, DataError] | None] = []
+    modalities = runner.facts.modalities
+    broken: dict[int, DataError] = {}
     squares: dict[Modality, list[np.ndarray]] = {m: [] for m in modalities}
-    for sample in batch:
-        check_modalities(sample.images, modalities)
+    for row, given in enumerate(pictures):
+        check_modalities(given, modalities)
         try:
-            read = [
-                read_square(sample.images[m], size, reduced=reduced, heat=runner.facts.heat_of(m))
-                for m in modalities
-            ]
-        except (ImageError, ThermogramError) as error:
-            answers.append((sample, error))
+            read = [_read(runner, given, modality, reduced) for modality in modalities]
+        except DataError as error:
+            broken[row] = error
             continue
-        answers.append(None)
         for modality, square in zip(modalities, read, strict=True):
             squares[modality].append(square)
-    usable = sum(answer is None for answer in answers)
-    if usable == 0:
-        return [answer for answer in answers if answer is not None]
+    if len(broken) == len(batch):
+        return [(item, broken[row]) for row, item in enumerate(batch)]
     rows = iter(runner.predict({m: np.stack(rows) for m, rows in squares.items()}))
     return [
-        Answer(sample, next(rows).astype(np.float64)) if answer is None else answer
-        for sample, answer in zip(batch, answers, strict=True)
+        (item, broken[row] if row in broken else next(rows).astype(np.float64))
+        for row, item in enumerate(batch)
     ]
+
+
+def _read(
+    runner: Runner, pictures: Mapping[Modality, Picture], modality: Modality, reduced: bool
+) -> UInt8[np.ndarray, "size size 3"]:
+    facts = runner.facts
+    return read_square(
+        pictures[modality],
+        facts.size_px,
+        name=f"The {modality} picture",
+        reduced=reduced,
+        heat=facts.heat_of(modality),
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ferfusion.inference.graph_facts import name_normalised
+from ferfusion.inference.model_facts import name_normalised
 from ferfusion.modality import Modality
 from ferfusion.preprocessing import Preprocessing
 

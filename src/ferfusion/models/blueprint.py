@@ -112,6 +112,13 @@ def assemble(blueprint: Blueprint, weights: str = NO_WEIGHTS) -> nn.Module:
     return LateFusionModel(singles, blueprint.mixture)
 
 
+def list_needed(blueprint: Blueprint) -> tuple[Modality, ...]:
+    """Lists the modalities that the model really looks at."""
+    if blueprint.mixture is None:
+        return blueprint.modalities
+    return tuple(m for m in blueprint.modalities if blueprint.mixture[m] > 0)
+
+
 def count_parameters(model: nn.Module) -> int:
     """Counts every weight and bias, frozen ones included."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -11,10 +11,11 @@ from ferfusion.data.cache_folder import LIMIT_GB
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import ResultsError
 from ferfusion.evaluation.predictions import Predictions
+from ferfusion.evaluation.run_folder import SPLIT
 from ferfusion.modality import Modality
 from ferfusion.preprocessing import PICTURE, parse_heat
 from ferfusion.study.plan import Row
-from ferfusion.study.run import SPLIT, Event, Finished, run_row
+from ferfusion.study.run import Event, Finished, run_row
 from ferfusion.study.workbench import Setup, Workbench
 from ferfusion.training.recipe import Hardware, Recipe
 

@@ -19,6 +19,7 @@ from ferfusion.data.splits import Split, shared_subjects, write_split
 from ferfusion.errors import ResultsError
 from ferfusion.evaluation.calibration import fit_temperature
 from ferfusion.evaluation.predictions import Predictions, read_predictions, write_predictions
+from ferfusion.evaluation.run_folder import RUN, SEEN, SPLIT, TEST, VAL, read_facts
 from ferfusion.modality import Modality
 from ferfusion.models.blueprint import count_parameters
 from ferfusion.models.checkpoint import load_checkpoint, save_checkpoint
@@ -31,9 +32,6 @@ from ferfusion.study.workbench import Workbench
 from ferfusion.training.baselines import Baseline, fit_baseline
 from ferfusion.training.loop import STATE, Epoch
 from ferfusion.training.stages import Lab, Trained, fit_early, fit_single, mix_late
-
-RUN, SPLIT, SEEN = "run.json", "split.csv", "seen.json"
-VAL, TEST = "val.csv", "test.csv"
 
 
 @dataclass(frozen=True)
@@ -270,10 +268,10 @@ def read_run(folder: Path) -> Finished:
     Raises:
         ResultsError: The folder holds none, or its run.json is damaged.
     """
+    facts = read_facts(folder)
     try:
-        facts = json.loads((folder / RUN).read_text())
         record = RunRecord(**facts["record"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise ResultsError(
             f"{folder / RUN} is missing or damaged ({error}). Move {folder} away and run again."
         ) from error

@@ -11,12 +11,13 @@ import torch
 
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import ConfigError
+from ferfusion.evaluation.run_folder import RUN
 from ferfusion.locks import hold
 from ferfusion.modality import MODALITIES
 from ferfusion.reporting.record import RunRecord
 from ferfusion.study.executors import Failure, Task, run_processes, run_serial
 from ferfusion.study.plan import Row, list_other_rows, list_rows
-from ferfusion.study.run import RUN, Event, Finished, Waiting, name_run, read_run, run_row
+from ferfusion.study.run import Event, Finished, Waiting, name_run, read_run, run_row
 from ferfusion.study.workbench import Setup, Workbench
 
 

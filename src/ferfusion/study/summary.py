@@ -13,6 +13,7 @@ from ferfusion.data.dataset import Dataset
 from ferfusion.data.splits import Split, read_split, shared_subjects
 from ferfusion.evaluation.calibration import apply_temperature
 from ferfusion.evaluation.predictions import Predictions
+from ferfusion.evaluation.run_folder import SPLIT
 from ferfusion.modality import Modality
 from ferfusion.reporting.summary import (
     Cost,
@@ -29,7 +30,7 @@ from ferfusion.reporting.summary import (
 )
 from ferfusion.study.known_recipe import describe_known_recipe
 from ferfusion.study.published import find_published
-from ferfusion.study.run import SPLIT, Finished
+from ferfusion.study.run import Finished
 from ferfusion.training.weight_search import score_mixtures
 
 COST = "cost.json"

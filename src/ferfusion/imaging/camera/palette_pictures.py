@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy.spatial import KDTree
 
 from ferfusion.errors import ThermogramError
 from ferfusion.imaging.palette import PALETTES, find_palette
@@ -120,6 +119,9 @@ def _match(
     picture: UInt8[np.ndarray, "height width 3"], table: UInt8[np.ndarray, "colours 3"]
 ) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
     """Gives the nearest entry of the palette for each pixel, and how far away it is."""
+    # Imported here, since it takes longer than all that most callers of this package need.
+    from scipy.spatial import KDTree
+
     tree = KDTree(_to_lab(table))
     steps = 256 // _STEP
     cells = (picture // _STEP).astype(np.int32)

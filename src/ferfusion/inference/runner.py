@@ -17,13 +17,13 @@ from ferfusion.inference.engines import (
     start_onnxruntime,
     start_openvino,
 )
-from ferfusion.inference.graph_facts import GraphFacts, name_picture
+from ferfusion.inference.model_facts import ModelFacts, name_picture
 from ferfusion.memory import keep_freed_memory
 from ferfusion.modality import Modality
 
 
 @dataclass(frozen=True, eq=False)
-class GraphRunner:
+class Runner:
     """A graph that is ready to be asked; several threads may ask at the same time.
 
     Attributes:
@@ -31,7 +31,7 @@ class GraphRunner:
         ask: Asks the engine.
     """
 
-    facts: GraphFacts
+    facts: ModelFacts
     ask: Ask
 
     def predict(
@@ -63,7 +63,7 @@ def open_graph(
     threads: int | None = None,
     spins: bool = True,
     keeps_memory: bool = True,
-) -> GraphRunner:
+) -> Runner:
     """Loads a graph from a file or from bytes.
 
     Args:
@@ -96,13 +96,13 @@ def open_graph(
             f"{name} is an ONNX graph, but not one that ferfusion exported: it says nothing of "
             "labels and modalities. Give the file that an export wrote."
         )
-    facts = GraphFacts.from_text(said)
+    facts = ModelFacts.from_text(said)
     if engine == "openvino" and facts.precision == "int8" and not adds_exactly():
         raise ConfigError(
             "On this processor, which has no VNNI instructions, OpenVINO's sums of int8 products "
             "may overflow. Use the engine onnxruntime, or a graph in fp32."
         )
-    return GraphRunner(facts, ask)
+    return Runner(facts, ask)
 
 
 def check_modalities(given: Mapping[Modality, Any], wanted: tuple[Modality, ...]) -> None:

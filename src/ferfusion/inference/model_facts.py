@@ -16,7 +16,7 @@ OUTPUT = "probabilities"
 
 
 @dataclass(frozen=True)
-class GraphFacts:
+class ModelFacts:
     """What a graph says about itself.
 
     Attributes:
@@ -51,7 +51,7 @@ class GraphFacts:
         return json.dumps({"format": FORMAT, **values}, sort_keys=True)
 
     @staticmethod
-    def from_text(text: str) -> "GraphFacts":
+    def from_text(text: str) -> "ModelFacts":
         """Reads what `to_text` gave.
 
         Raises:
@@ -64,7 +64,7 @@ class GraphFacts:
                     f"The graph was written in format {values['format']}, and this ferfusion reads "
                     f"format {FORMAT}. Install the ferfusion that wrote it."
                 )
-            return GraphFacts(
+            return ModelFacts(
                 labels=tuple(values["labels"]),
                 modalities=tuple(Modality(m) for m in values["modalities"]),
                 size_px=int(values["size_px"]),
