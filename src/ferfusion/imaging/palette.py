@@ -79,7 +79,7 @@ def fill_unknown(
     _, labels = cv2.distanceTransformWithLabels(
         (~is_known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    nearest = labels.astype(np.intp)
+    nearest = np.asarray(labels, np.int64)
     values = np.zeros(int(nearest.max()) + 1, temperature_c.dtype)
     values[nearest[is_known]] = temperature_c[is_known]
     return values[nearest]
