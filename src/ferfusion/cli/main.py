@@ -8,6 +8,7 @@ import click
 from ferfusion.cli import picture_commands
 from ferfusion.cli.groups import FOLDER, Commands
 from ferfusion.cli.options import DATA, MACHINE, MODEL, TRAINING, settings_options
+from ferfusion.cli.serve import serve
 from ferfusion.config import Settings, render
 from ferfusion.errors import FerfusionError, find_remedy
 
@@ -157,6 +158,9 @@ def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | N
     from ferfusion.cli.evaluate import run_evaluate
 
     run_evaluate(run, data, part, out, settings)
+
+
+app.add_command(serve)
 
 
 @app.command(short_help="Make a finished run once more and compare.")
