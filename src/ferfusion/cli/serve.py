@@ -15,34 +15,93 @@ _USUAL = Limits()
 
 @click.command(short_help="Serve a trained model: an API, and a page to try it.")
 @click.argument("model", type=FOLDER)
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-              help="Where to listen. Any but this machine's own asks for a token.")
-@click.option("--port", default=8000, show_default=True, metavar="N", type=click.IntRange(0, 65535),
-              help="0 takes any that is free.")
-@click.option("--token", envvar="FERFUSION_TOKEN", metavar="TEXT",
-              help="What one has to know to ask; better given as FERFUSION_TOKEN, which others on "
-              "the machine can't see. Made up and printed where --host needs one.")
-@click.option("--allow-host", multiple=True, metavar="NAME",
-              help="A name by which browsers may call the server, as behind a proxy. May be given "
-              "several times; addresses and localhost always pass.")
-@click.option("--proxy", multiple=True, metavar="ADDRESS",
-              help="A reverse proxy whose X-Forwarded-For is believed, for the rate limit.")
-@click.option("--engine", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime",
-              show_default=True, help="What calculates a bundle.")
-@click.option("--threads", type=click.IntRange(1), metavar="N",
-              help="That work on one question to a bundle; default: one a processor.")
-@click.option("--device", default="cpu", show_default=True, metavar="NAME",
-              help="Where a run is calculated, as torch names it.")
-@click.option("--max-mb", type=click.FloatRange(0, min_open=True), default=_USUAL.max_mb,
-              show_default=True, metavar="X", help="Largest request, in megabytes.")
-@click.option("--max-megapixels", type=click.FloatRange(0, 64, min_open=True),
-              default=_USUAL.max_megapixels, show_default=True, metavar="X",
-              help="Largest picture.")
-@click.option("--places", type=click.IntRange(1), default=_USUAL.places, show_default=True,
-              metavar="N", help="Requests at once; above that: 503, come back.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=_USUAL.requests_per_s,
-              show_default=True, metavar="X",
-              help="Requests a second from one address, after three times as many at once.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Where to listen. Any but this machine's own asks for a token.",
+)
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    help="0 takes any that is free.",
+)
+@click.option(
+    "--token",
+    envvar="FERFUSION_TOKEN",
+    metavar="TEXT",
+    help="What one has to know to ask; better given as FERFUSION_TOKEN, which others on "
+    "the machine can't see. Made up and printed where --host needs one.",
+)
+@click.option(
+    "--allow-host",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which browsers may call the server, as behind a proxy. May be given "
+    "several times; addresses and localhost always pass.",
+)
+@click.option(
+    "--proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A reverse proxy whose X-Forwarded-For is believed, for the rate limit.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What calculates a bundle.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="That work on one question to a bundle; default: one a processor.",
+)
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="NAME",
+    help="Where a run is calculated, as torch names it.",
+)
+@click.option(
+    "--max-mb",
+    type=click.FloatRange(0, min_open=True),
+    default=_USUAL.max_mb,
+    show_default=True,
+    metavar="X",
+    help="Largest request, in megabytes.",
+)
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(0, 64, min_open=True),
+    default=_USUAL.max_megapixels,
+    show_default=True,
+    metavar="X",
+    help="Largest picture.",
+)
+@click.option(
+    "--places",
+    type=click.IntRange(1),
+    default=_USUAL.places,
+    show_default=True,
+    metavar="N",
+    help="Requests at once; above that: 503, come back.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=_USUAL.requests_per_s,
+    show_default=True,
+    metavar="X",
+    help="Requests a second from one address, after three times as many at once.",
+)
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=_USUAL.seconds,
               show_default=True, metavar="X", help="Longest request.")  # fmt: skip
 def serve(

@@ -21,7 +21,7 @@ NEUTRAL: Colour = (128, 128, 128)
 """What hides a picture whose training mean nobody knows."""
 
 _MARGIN = 0.5
-"""How far a patch reaches over its cell, in cells: a cell's own edge would be a shape of its own."""
+"""How far a patch reaches over its cell, in cells, so that patches overlap and maps are smooth."""
 _BATCH = 14
 
 

@@ -1,14 +1,13 @@
 """The API and the page of a model, as an application that any ASGI server runs."""
 
-import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi import Path as InPath
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -19,7 +18,7 @@ from ferfusion.inference.predictor import Predictor
 from ferfusion.modality import Modality
 from ferfusion.serving import metrics
 from ferfusion.serving.answers import Answer, Explanation, Health, Model, Problem, describe_form
-from ferfusion.serving.examples import draw_example, list_examples
+from ferfusion.serving.examples import Example, draw_example
 from ferfusion.serving.guard import OPEN_FOLDER, Guard, answer_error
 from ferfusion.serving.limits import Limits
 from ferfusion.serving.service import Service
@@ -28,7 +27,12 @@ _PAGE = Path(__file__).parent / "page"
 _COUNTED = ("/", "/predict", "/explain", "/health", "/metrics", "/model", "/docs", "/openapi.json")
 _A_DAY = {"cache-control": "private, max-age=86400"}
 
-_log = logging.getLogger("ferfusion.serving")
+_SENTENCES: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this address. What there is stands at /docs.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address isn't asked in this way. How it is asked stands "
+    "at /docs.",
+}
+_OUR_FAULT = "Something went wrong here, and it isn't your fault. The server's log says what."
 
 
 def create_app(
@@ -77,11 +81,8 @@ def create_app(
 
 
 def _add_answers(app: FastAPI, service: Service) -> None:
-    may_fail = {
-        status: {"model": Problem}
-        for status in (400, 401, 403, 413, 415, 422, 429, 500, 503, 504)
-    }
-    locked = {status: {"model": Problem} for status in (400, 401, 429)}
+    may_fail = _problems(400, 401, 403, 413, 415, 422, 429, 500, 503, 504)
+    locked = _problems(400, 401, 429)
     form = describe_form(service.model.modalities)
 
     @app.post("/predict", response_model=Answer, responses=may_fail, openapi_extra=form)
@@ -100,7 +101,7 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         told = service.about.to_json()
         return JSONResponse({**told, "limits": _tell_limits(service.limits)})
 
-    @app.get("/health", response_model=Health, responses={400: locked[400], 429: locked[429]})
+    @app.get("/health", response_model=Health, responses=_problems(400, 429))
     async def tell_health() -> Any:
         """Whether the server is up; it is when this answers."""
         return JSONResponse({"status": "ok"})
@@ -110,15 +111,22 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         """Counts of requests, seconds and batches, in the text format of Prometheus."""
         return Response(service.metrics.to_text(), media_type=metrics.CONTENT_TYPE)
 
-    @app.get("/examples/{name}/{modality}", response_class=Response, responses={**locked, 404: {"model": Problem}, 422: {"model": Problem}})
-    def draw(name: Annotated[str, InPath(json_schema_extra={"enum": list(list_examples())})], modality: Modality) -> Response:
+    @app.get(
+        "/examples/{name}/{modality}",
+        response_class=Response,
+        responses={**locked, **_problems(422)},
+    )
+    def draw(name: Example, modality: Modality) -> Response:
         """A drawn face to try the model with: nobody's."""
-        if name not in list_examples():
-            raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such example.")
         is_grid = service.model.facts.heat_of(modality) is not None
         data = draw_example(name, modality, in_degrees=is_grid)
         kind = "application/octet-stream" if is_grid else "image/png"
         return Response(data, media_type=kind, headers=_A_DAY)
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Says for OpenAPI how else an answer may end."""
+    return {status: {"model": Problem} for status in statuses}
 
 
 def _tell_limits(limits: Limits) -> dict[str, float]:
@@ -141,27 +149,24 @@ def _add_errors(app: FastAPI) -> None:
     """Makes every error one sentence of JSON, and none a traceback."""
 
     @app.exception_handler(AnyHTTPException)
-    async def refuse(request: Request, error: AnyHTTPException) -> Response:
-        sentence = {
-            HTTPStatus.NOT_FOUND: "There is nothing at this address. What there is stands at "
-            "/docs.",
-            HTTPStatus.METHOD_NOT_ALLOWED: "This address isn't asked in this way. How it is "
-            "asked stands at /docs.",
-        }
-        is_ours = isinstance(error, HTTPException)
-        detail = error.detail if is_ours else sentence.get(HTTPStatus(error.status_code), error.detail)
+    async def refuse(_: Request, error: AnyHTTPException) -> Response:
+        # What we raise ourselves has its sentence; what Starlette raises has a word or two.
+        detail = error.detail
+        if not isinstance(error, HTTPException):
+            detail = _SENTENCES.get(error.status_code, f"{detail.rstrip('.')}.")
         return answer_error(HTTPException(error.status_code, detail, dict(error.headers or {})))
 
+    @app.exception_handler(RequestValidationError)
+    async def refuse_value(_: Request, error: RequestValidationError) -> Response:
+        where = ", ".join(str(each["loc"][-1]) for each in error.errors())
+        sentence = f"This address has a part that isn't known ({where}). See /docs."
+        return answer_error(HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, sentence))
+
     @app.exception_handler(DataError)
-    async def refuse_picture(request: Request, error: DataError) -> Response:
+    async def refuse_picture(_: Request, error: DataError) -> Response:
         return answer_error(HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)))
 
     @app.exception_handler(Exception)
-    async def fail(request: Request, error: Exception) -> Response:
+    async def fail(_: Request, __: Exception) -> Response:
         # The traceback goes to the log, by whoever runs the application.
-        return answer_error(
-            HTTPException(
-                HTTPStatus.INTERNAL_SERVER_ERROR,
-                "Something went wrong here, and it isn't your fault. The server's log says what.",
-            )
-        )
+        return answer_error(HTTPException(HTTPStatus.INTERNAL_SERVER_ERROR, _OUR_FAULT))

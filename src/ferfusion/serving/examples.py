@@ -2,39 +2,36 @@
 
 import io
 from functools import lru_cache
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
 from ferfusion.data.synthetic import DrawnSample, draw_sample
-from ferfusion.expression import VIRI
 from ferfusion.imaging.drawn.identity import draw_identity
 from ferfusion.modality import Modality
 
-EXPRESSIONS: tuple[str, ...] = VIRI
-"""One face for each."""
+Example = Literal["angry", "happy", "neutral", "sad", "surprised"]
+"""What they show; their names in addresses."""
+
+EXAMPLES: tuple[Example, ...] = get_args(Example)
 
 _SIZE_PX = 224
 _LIGHTS = ("even", "even", "side", "even", "dim")
 _PEOPLE = (11, 23, 5, 42, 31)
 
 
-def list_examples() -> tuple[str, ...]:
-    """Gives their names, as they stand in addresses."""
-    return EXPRESSIONS
-
-
 @lru_cache(maxsize=32)
-def draw_example(name: str, modality: Modality, *, in_degrees: bool = False) -> bytes:
+def draw_example(name: Example, modality: Modality, *, in_degrees: bool = False) -> bytes:
     """Gives the file of a drawn face.
 
     Args:
-        name: One of `list_examples`.
+        name: What it shows.
         modality: Which picture of it.
         in_degrees: Whether infrared is a NumPy file of degrees Celsius, not a PNG.
     """
-    drawn = _draw(EXPRESSIONS.index(name))
+    drawn = _draw(EXAMPLES.index(name))
     file = io.BytesIO()
     if in_degrees and modality is Modality.INFRARED:
         np.save(file, drawn.temperature_c.astype(np.float32))
@@ -44,11 +41,11 @@ def draw_example(name: str, modality: Modality, *, in_degrees: bool = False) -> 
     return file.getvalue()
 
 
-@lru_cache(maxsize=len(EXPRESSIONS))
+@lru_cache(maxsize=len(EXAMPLES))
 def _draw(place: int) -> DrawnSample:
     return draw_sample(
         draw_identity(_PEOPLE[place]),
-        EXPRESSIONS[place],
+        EXAMPLES[place],
         light=_LIGHTS[place],
         intensity=0.95,
         seed=_PEOPLE[place],

@@ -1,6 +1,4 @@
-"""What the page shows of a sample beyond the answer: the pair laid on each other, heat maps, and
-what the model says without each modality.
-"""
+"""What the page shows of a sample beyond the answer: pairs, heat maps, what each picture adds."""
 
 import base64
 from collections.abc import Mapping

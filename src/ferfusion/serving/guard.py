@@ -76,8 +76,10 @@ class Guard:
         self._rate = RateLimit(limits.requests_per_s, limits.burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or has the application answer it."""
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         began, status = time.perf_counter(), 0
 
         async def send_guarded(message: Message) -> None:

@@ -31,7 +31,7 @@ class Limits:
     max_mb: float = 20.0
     max_megapixels: float = 25.0
     places: int = 32
-    explanations: int = 4
+    explanations: int = 2
     requests_per_s: float = 20.0
     burst: int = 60
     seconds: float = 30.0

@@ -1,4 +1,4 @@
-"""Runs an application at an address, with clients that may be slow or hostile, until told to end."""
+"""Runs an application at an address, with clients that may be slow or hostile."""
 
 import asyncio
 import contextlib
