@@ -1,13 +1,14 @@
-"""How many faces are found: as they are, and turned, darkened and shrunk.
+"""How many faces are found, and how far they are turned: as they are, turned, darkened, shrunk.
 
     .venv/bin/python experiments/faces.py DATA results/faces
 
-(about a quarter of an hour on one core) looks for the one face in every visible and infrared
+(about half an hour on one core) looks for the one face in every visible and infrared
 picture of the stand-in set, with the looks of imaging/faces/detector.py and with the network
 alone. Then the pictures in even light whose face was found are turned, darkened and shrunk; the
 points found before, moved likewise, are the truth: a face counts if the middle of its eyes lies
-within a quarter of the distance between them. Nothing was chosen by these figures but the looks
-themselves, on 90 of the pictures (results/LOG.md).
+within a quarter of the distance between them, and its roll is compared with theirs. Nothing was
+chosen by these figures but the looks themselves, on 90 of the pictures, and what counts as
+doubtful, on 40 (results/LOG.md).
 """
 
 import csv
@@ -31,21 +32,33 @@ from ferfusion.imaging.files import read_image
 from ferfusion.modality import Modality
 from ferfusion.sample import Sample
 
-TURNS_DEG = (15, 30, 45, 60, 90)
+TURNS_DEG = (0, 15, 30, 45, 60, 90, 135, 180)
 LIGHTS = (0.3, 0.1, 0.05)
 SIDES_PX = (160, 100, 60, 40)
+LEVEL_DEG = 10
+"""A face so near to upright looks upright."""
+
 FEW = 100
 """Pictures that are changed; each in every way."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table."""
+    """A line of the table.
+
+    Attributes:
+        pictures: Which, and what was done to them.
+        n: Pictures.
+        found: Faces found where they are.
+        several: Pictures in which more than one was found.
+        rolls_off_deg: How far the roll of each found face is off, where the truth is known.
+    """
 
     pictures: str
     n: int
     found: int
     several: int
+    rolls_off_deg: tuple[float, ...] = ()
 
 
 def main(data: Path, out: Path) -> None:
@@ -145,31 +158,41 @@ def shrinker(side_px: int) -> Change:
 def change(
     name: str, known: list[tuple[np.ndarray, Face]], alter: Change, detector: FaceDetector
 ) -> Line:
-    """Counts pictures in which the changed face is found where it is."""
-    found = several = 0
+    """Counts pictures in which the changed face is found where it is, and measures its roll."""
+    several = 0
+    rolls_off: list[float] = []
     for number, (picture, face) in enumerate(known):
         altered, matrix = alter(picture, number)
         faces = detector.find(altered)
         several += len(faces) > 1
-        wanted = face.moved(matrix).points[:2]
-        reach = 0.25 * np.linalg.norm(wanted[1] - wanted[0])
-        off = [np.linalg.norm(f.points[:2].mean(axis=0) - wanted.mean(axis=0)) for f in faces[:1]]
-        found += any(distance < reach for distance in off)
-    return Line(name, len(known), found, several)
+        wanted = face.moved(matrix)
+        eyes = wanted.points[:2]
+        reach = 0.25 * np.linalg.norm(eyes[1] - eyes[0])
+        for surest in faces[:1]:
+            if np.linalg.norm(surest.points[:2].mean(axis=0) - eyes.mean(axis=0)) < reach:
+                off = surest.roll_deg - wanted.roll_deg
+                rolls_off.append(abs((off + 180) % 360 - 180))
+    return Line(name, len(known), len(rolls_off), several, tuple(rolls_off))
 
 
 def write_lines(lines: list[Line], out: Path) -> None:
     """Writes the table for people and for programs."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("pictures", "n", "found", "several"))
+    writer.writerow(
+        ("pictures", "n", "found", "several", "roll_off_median_deg", "roll_off_p90_deg", "level")
+    )
     rows = []
     for line in lines:
-        writer.writerow((line.pictures, line.n, line.found, line.several))
+        off = line.rolls_off_deg
+        median, most = (f"{np.percentile(off, p):.1f}" if off else "" for p in (50, 90))
+        level = str(sum(degrees <= LEVEL_DEG for degrees in off)) if off else ""
+        writer.writerow((line.pictures, line.n, line.found, line.several, median, most, level))
         span = wilson(line.found, line.n)
         rows.append(
             f"| {line.pictures} | {line.n} | {line.found} = {100 * line.found / line.n:.1f} % "
-            f"[{100 * span.low:.1f}, {100 * span.high:.1f}] | {line.several} |"
+            f"[{100 * span.low:.1f}, {100 * span.high:.1f}] | {line.several} | "
+            f"{median} | {most} | {level} |"
         )
     write_text(out / "found.csv", text.getvalue())
     parts = [
@@ -177,9 +200,13 @@ def write_lines(lines: list[Line], out: Path) -> None:
         "**Stand-in, simulated infrared**: real visible faces cut close, 500 px wide; infrared is "
         "drawn from them, and a detector made for photographs finds more in it than in real heat. "
         "Intervals are 95 %, Wilson's; pictures of one person aren't independent, so they are a "
-        "little too narrow. Several: pictures in which more than one face was found. Made by "
-        "`experiments/faces.py`.",
-        "| pictures | n | one face found | several |\n|---|---:|---:|---:|\n" + "\n".join(rows),
+        "little too narrow. Several: pictures in which more than one face was found. The roll of a "
+        "found face (how far the line of its eyes is turned) is held against the one found before "
+        "the picture was changed: half and nine tenths of them are off by no more than so many "
+        f"degrees; level: how many by {LEVEL_DEG} at most. Pictures are turned to either side. "
+        "Made by `experiments/faces.py`.",
+        "| pictures | n | one face found | several | roll off, half | nine tenths | level |\n"
+        "|---|---:|---:|---:|---:|---:|---:|\n" + "\n".join(rows),
     ]
     write_text(out / "README.md", "\n\n".join(parts) + "\n")
 

@@ -1,6 +1,7 @@
 """MSX-style pictures: how fast, how true to the mean, how near to those of the stand-in set.
 
     .venv/bin/python experiments/msx_style.py DATA results/msx_style
+    .venv/bin/python experiments/msx_style.py --figure results/msx_style
 
 (three minutes on one core) holds our MSX-style pictures against the MSX pictures of the stand-in
 set. Those are simulated, too, by another program; no camera made them. For each of 100 samples
@@ -8,7 +9,7 @@ infrared and MSX are laid on the visible picture, then the detail that the set's
 infrared hasn't (the difference of luminance, without what is coarser than a tenth of the width) is
 correlated with the detail that ours has, for several scales. It also measures how fast pairs of
 640 x 480 pixels are blended on one core, and how far the local mean moves. Draws a sheet of drawn
-faces for people to look at.
+faces for people to look at. The second line draws the figure anew from the table.
 """
 
 import csv
@@ -18,7 +19,9 @@ import time
 from pathlib import Path
 
 import cv2
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ferfusion.atomic import write_text
@@ -31,6 +34,7 @@ from ferfusion.modality import Modality
 from ferfusion.preparation.recipe import Preparation
 from ferfusion.preparation.sample import lay_on_visible
 from ferfusion.preparation.shot import read_shot
+from ferfusion.reporting.drawing import FUSION_COLOURS, PAPER, RULE, STYLE
 
 SAMPLES = 100
 SHARES = (1 / 320, 1 / 160, 1 / 80, 1 / 40, 1 / 20)
@@ -56,6 +60,7 @@ def main(data: Path, out: Path) -> None:
             f"| {low:.2f} to {high:.2f} |"
         )
     write_text(out / "likeness.csv", text.getvalue())
+    draw_likeness(out)
     parts = [
         "# MSX-style pictures",
         "**Stand-in, simulated infrared and MSX**: no camera made the pictures that ours are held "
@@ -67,9 +72,40 @@ def main(data: Path, out: Path) -> None:
         "Correlation of the detail in ours with that in the set's, by the scale of ours:",
         "| detail finer than | samples | median | 10 to 90 % |\n|---|---:|---:|---:|\n"
         + "\n".join(rows),
+        "![the same as a figure](likeness.png)",
     ]
     write_text(out / "README.md", "\n\n".join(parts) + "\n")
     Image.fromarray(draw_sheet()).save(out / "drawn-faces.png")
+
+
+def draw_likeness(out: Path) -> None:
+    """Draws likeness.csv as likeness.png."""
+    with (out / "likeness.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        for place, row in enumerate(rows):
+            low, middle, high = (
+                float(row[f"correlation_{name}"]) for name in ("10", "median", "90")
+            )
+            is_default = abs(float(row["detail_share"]) - DETAIL_SHARE) < 1e-4
+            colour = FUSION_COLOURS["early" if is_default else "single"]
+            axes.plot((low, high), (place, place), color=colour, linewidth=5, alpha=0.35)
+            axes.plot(middle, place, "o", color=colour)
+        axes.set_yticks(
+            range(len(rows)), [f"1/{round(1 / float(row['detail_share']), -1):.0f}" for row in rows]
+        )
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.grid(axis="x", color=RULE, linewidth=0.6)
+        axes.set_ylabel("scale of our detail / width")
+        axes.set_xlabel(
+            "correlation with the detail of the stand-in set's MSX (simulated):\n"
+            f"median and 10 to 90 % of {rows[0]['n']} samples; blue: the default"
+        )
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(out / "likeness.png", dpi=150, facecolor=PAPER, metadata={"Software": None})
 
 
 def compare(data: Path) -> dict[float, list[float]]:
@@ -146,4 +182,7 @@ def draw_sheet() -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    if sys.argv[1] == "--figure":
+        draw_likeness(Path(sys.argv[2]))
+    else:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))

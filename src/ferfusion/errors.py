@@ -11,6 +11,7 @@
     ├── DownloadError            a file that can't be had, or isn't what was published
     ├── SplitError               a split that can't be drawn, read or used
     ├── CheckpointError          a checkpoint that is damaged, missing or doesn't fit
+    ├── ParityError              an exported model that isn't the trained one
     ├── WeightsError             pretrained weights that can't be had or don't fit
     ├── ResultsError             results that stand in the way, or are missing
     └── StudyError               runs of a study that failed; everything else is kept
@@ -24,6 +25,18 @@ import errno
 from collections.abc import Iterable, Sequence
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_EXTRAS = {
+    **dict.fromkeys(
+        (
+            *("torch", "torchvision", "timm", "lightning_fabric", "safetensors"),
+            *("sklearn", "scipy", "matplotlib"),
+        ),
+        "train",
+    ),
+    "onnxruntime": "runtime",
+    "captum": "explain",
+}
+"""Which extra brings a package (pyproject.toml)."""
 
 
 class FerfusionError(Exception):
@@ -80,6 +93,10 @@ class CheckpointError(FerfusionError):
     """A checkpoint is damaged, missing or doesn't fit what is asked of it."""
 
 
+class ParityError(FerfusionError):
+    """An exported model doesn't say what the trained one says."""
+
+
 class WeightsError(FerfusionError):
     """Pretrained weights can't be had, or don't fit the backbone."""
 
@@ -131,6 +148,8 @@ permissions."
     """
     if isinstance(error, FerfusionError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get(error.name or "")):
+        return f"This needs {error.name}, which is not installed: pip install 'ferfusion[{extra}]'."
     if is_disk_full(error):
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return (

@@ -1,8 +1,13 @@
 """One process at a time in a folder or file, also when several studies share it.
 
-A lock on `NAME` is a hidden file beside it, `.NAME.lock`. The file means nothing by itself: the
-system holds the lock for as long as this process lives, so a process that is killed frees it at
-once. On a network file system, that must support locks, as NFS and Lustre usually do.
+A lock on `NAME` is a hidden file beside it, `.NAME.lock`, gone when the work is over. It means
+nothing by itself: the system holds the lock for as long as this process lives, so a process that is
+killed frees it at once. On a network file system, that must support locks, as NFS and Lustre
+usually do.
+
+Who opened a file that is removed before it is locked would hold a lock on nothing; filelock sees
+that (from 3.21.2 on) and begins again. A network file system may say late that a file is gone, and
+let two in. So what is written under a lock must appear whole (`atomic.py`); the last one stays.
 
 Who only reads a file waits for nobody, but may mark it as in use, so that nobody removes it to make
 room. Where the system has no `flock` (Windows), there are no such marks, and open files can't be
@@ -24,9 +29,7 @@ except ImportError:
 
 
 @contextmanager
-def hold(
-    path: Path, on_wait: Callable[[], None] | None = None, *, tidies: bool = False
-) -> Iterator[None]:
+def hold(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Keeps every other process that asks for `path` waiting until the block is over.
 
     Who had to wait should look whether the work has been done meanwhile.
@@ -34,9 +37,6 @@ def hold(
     Args:
         path: A folder, or a file, that may not exist yet.
         on_wait: Called once if another process is there first.
-        tidies: Remove the lock's file at the end, for folders of very many locks. Of several
-            processes that wait, two can then hold the lock at the same time. So what is written
-            under it must appear whole (`atomic.py`), and the last one that is written stays.
     """
     lock = _lock(path)
     try:
@@ -48,11 +48,11 @@ def hold(
     try:
         yield
     finally:
-        _release(lock, tidies)
+        _release(lock)
 
 
 @contextmanager
-def try_to_hold(path: Path, *, tidies: bool = False) -> Iterator[bool]:
+def try_to_hold(path: Path) -> Iterator[bool]:
     """Does as `hold`, but waits for nobody: gives False, and holds nothing, if another is there."""
     lock = _lock(path)
     try:
@@ -63,7 +63,7 @@ def try_to_hold(path: Path, *, tidies: bool = False) -> Iterator[bool]:
     try:
         yield True
     finally:
-        _release(lock, tidies)
+        _release(lock)
 
 
 def mark_in_use(path: Path, reader: object) -> None:
@@ -111,9 +111,8 @@ def _lock(path: Path) -> FileLock:
     return FileLock(path.with_name(f".{path.name}.lock"))
 
 
-def _release(lock: FileLock, tidies: bool) -> None:
-    if tidies:
-        # While it is held: afterwards it could be another's.
-        with suppress(OSError):
-            Path(lock.lock_file).unlink(missing_ok=True)
+def _release(lock: FileLock) -> None:
+    # While it is held: afterwards it could be another's. Windows removes no open file.
+    with suppress(OSError):
+        Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()

@@ -62,15 +62,28 @@ def parse_heat(text: str) -> HeatInput | None:
         raise ConfigError(unknown_name("way to show infrared", kind, known))
     if not window:
         return HeatInput(cast("HeatKind", kind))
+    return HeatInput(cast("HeatKind", kind), *parse_span(f"--infrared-as {kind}:", window))
+
+
+def parse_span(option: str, text: str) -> tuple[float, float]:
+    """Gives two temperatures from LOW,HIGH.
+
+    Args:
+        option: What was typed before it, with its blank or colon.
+        text: The two.
+
+    Raises:
+        ConfigError: It is something else.
+    """
     try:
-        low, high = (float(number) for number in window.split(","))
+        low, high = (float(number) for number in text.split(","))
     except ValueError as error:
         raise ConfigError(
-            f"--infrared-as {text} has no window of two temperatures: write {kind}:28,38."
+            f"{option}{text} is not two temperatures: write LOW,HIGH as in {option}28,38."
         ) from error
     if not (low < high and math.isfinite(high - low)):
-        raise ConfigError(f"The window of --infrared-as {text} must rise, as in {kind}:28,38.")
-    return HeatInput(cast("HeatKind", kind), low, high)
+        raise ConfigError(f"{option}{text} must rise from LOW to HIGH, as in {option}28,38.")
+    return low, high
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from ferfusion.modality import Modality
 
+GRID_SUFFIXES = frozenset({".npy", ".npz", ".csv", ".tsv"})
+"""Of files that hold a number for every pixel, mostly degrees, instead of a picture."""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class ImageFile:
@@ -13,6 +16,11 @@ class ImageFile:
 
     path: Path
     member: str | None = None
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether it is a grid of numbers, by its name."""
+        return self.member is None and self.path.suffix.lower() in GRID_SUFFIXES
 
     def __str__(self) -> str:
         return str(self.path) if self.member is None else f"{self.path}!{self.member}"

@@ -81,7 +81,7 @@ def unpack_zip(
         ArchiveError: It is damaged, locked with a password, or not safe to unpack.
     """
     limits = limits or Limits()
-    with hold(folder, tidies=True), archive.open("rb") as stream:
+    with hold(folder), archive.open("rb") as stream:
         if folder.is_dir():
             return None
         if folder.exists():

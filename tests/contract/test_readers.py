@@ -169,6 +169,20 @@ def test_rivals_for_one_place_are_both_left_over(tmp_path: Path) -> None:
     assert str(tmp_path / "happy/vis/1.png") in dataset.leftovers[0].why
 
 
+def test_one_file_of_degrees_gives_way_to_its_picture_but_two_are_rivals(tmp_path: Path) -> None:
+    for label in CLASSES:
+        write_picture(tmp_path / label / "infrared" / "1.png")
+        np.save(tmp_path / label / "infrared" / "1.npy", np.full((16, 16), 30.5))
+    dataset = open_dataset(tmp_path)
+    assert {s.images[Modality.INFRARED].path.suffix for s in dataset.samples} == {".png"}
+    assert "3 infrared pictures have degrees beside them" in dataset.pairing
+    assert not dataset.leftovers
+    (tmp_path / "Happy/infrared/1.csv").write_text("30.5,31\n32,33\n")
+    dataset = open_dataset(tmp_path)
+    names = {leftover.file.path.name for leftover in dataset.leftovers}
+    assert names == {"1.png", "1.npy", "1.csv"}
+
+
 def test_names_without_common_ground_are_not_paired(tmp_path: Path) -> None:
     for label in ("Happy", "Sad"):
         for number in (2, 4, 6):

@@ -50,7 +50,9 @@ def test_probe_says_what_is_inside(ferfusion, folder: Path) -> None:
     assert "card/screen.png: 8-bit picture" in answer.said
     assert "aren't temperatures" in answer.said
     assert "100% of the colours are those of iron" in answer.said
-    assert "1 other files in folders are of no kind" in answer.said
+    assert (
+        "Passed over, as they are of no kind that cameras write: 1 (card/notes.txt)" in answer.said
+    )
     assert "thumbs" not in answer.said
 
 
@@ -65,6 +67,8 @@ def test_probe_for_programs(ferfusion, folder: Path) -> None:
     assert found["FLIR0002.jpg"]["photo_px"] is None
     assert found["screen.png"]["holds"] == "colours"
     assert found["screen.png"]["palettes"][0]["palette"] == "iron"
+    assert "Passed over" in answer.err
+    assert "card/notes.txt" in answer.err
 
 
 def test_probe_of_what_is_unknown_broken_or_missing(ferfusion, folder: Path) -> None:
@@ -85,7 +89,7 @@ def test_probe_of_what_is_unknown_broken_or_missing(ferfusion, folder: Path) -> 
 def test_extract_writes_all_that_is_inside(ferfusion, folder: Path) -> None:
     answer = ferfusion("camera", "extract", "card", "--out", "out", "--emissivity", "0.9")
     assert answer.code == 0, answer.err
-    assert "2 files in folders hold no temperatures and were left out" in answer.said
+    assert "as they hold no temperatures: 2 (card/notes.txt, card/screen.png)" in answer.said
     names = {path.name for path in Path("out").iterdir()}
     first = {f"FLIR0001{ending}" for ending in camera_extract.ENDINGS}
     rest = {f"{stem}{ending}" for stem in ("FLIR0002", "grid")
@@ -110,6 +114,16 @@ def test_extract_writes_all_that_is_inside(ferfusion, folder: Path) -> None:
     again = ferfusion("camera", "extract", "out/FLIR0001.temperature.tiff", "--out", "again")
     assert again.code == 0
     assert (np.load("again/FLIR0001.temperature.temperature.npy") == array).all()
+
+
+def test_what_was_extracted_is_a_data_set(ferfusion, folder: Path) -> None:
+    for label in ("happy", "sad"):
+        assert ferfusion("camera", "extract", "card", "--out", f"data/{label}").code == 0
+    answer = ferfusion("inspect", "data", "--out", "seen")
+    assert answer.code == 0, answer.err
+    assert "sample happy/grid has no visible and no msx picture" in answer.said
+    assert "temperature" not in answer.said
+    assert "photo" not in answer.said
 
 
 def test_a_palette_picture_with_a_range(ferfusion, folder: Path) -> None:
@@ -149,6 +163,22 @@ def test_nothing_is_overwritten_unasked(ferfusion, folder: Path) -> None:
     assert Path("out/grid.temperature.npy").read_bytes() != written
 
 
+def test_the_table_keeps_the_lines_of_other_files(ferfusion, folder: Path) -> None:
+    assert ferfusion("camera", "extract", "card", "--out", "out").code == 0
+    before = read_table(Path("out/extract.csv"))
+    np.save(folder / "grid.npy", TEMPERATURE_C + 1)
+    again = ("camera", "extract", "card/grid.npy", "--out", "out", "--overwrite")
+    assert ferfusion(*again).code == 0
+    after = read_table(Path("out/extract.csv"))
+    assert after.pop("grid.npy") != before.pop("grid.npy")
+    assert after == before
+    Path("out/extract.csv").write_text("mine\n1\n")
+    answer = ferfusion(*again)
+    assert answer.code == 2
+    assert "no table of 'camera extract'" in answer.said
+    assert Path("out/extract.csv").read_text() == "mine\n1\n"
+
+
 def test_a_kill_leaves_no_half_files(
     ferfusion, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +199,9 @@ def test_the_same_stem_twice(ferfusion, folder: Path) -> None:
     answer = ferfusion("camera", "extract", "card", "--out", "out")
     assert answer.code == 0, answer.err
     stems = [row["stem"] for row in read_rows(Path("out/extract.csv"))]
-    assert len({stem.casefold() for stem in stems}) == len(stems) == 6
+    assert stems == [
+        "FLIR0001-jpg", "FLIR0002-jpg", "card-FLIR0002", "grid", "more-FLIR0002", "flir0001-npy",
+    ]  # fmt: skip
     for stem in stems:
         assert Path(f"out/{stem}.temperature.npy").exists()
 
@@ -191,9 +223,11 @@ def test_options_that_make_no_sense(ferfusion, folder: Path) -> None:
         ("--emissivity", "2", "emissivity must be from 0.01 to 1"),
         ("--scale", "milli", "There is no scale 'milli'"),
         ("--range", "36", "write LOW,HIGH"),
-        ("--range", "36,20", "must rise"),
+        ("--range", "36,20", "--range 36,20 must rise"),
         ("--span", "a,b", "--span a,b is not two temperatures"),
         ("--palette", "irn", "Did you mean 'iron'"),
+        ("--picture-palette", "nofile.png", "no palette 'nofile.png'"),
+        ("--picture-palette", "iron", "add --range LOW,HIGH"),
     ):
         answer = ferfusion("camera", "extract", "card", "--out", "out", option, value)
         assert answer.code == 2

@@ -132,4 +132,6 @@ def test_so_does_the_audit_before_a_study(
         cache=tmp_path / "cache",
     )
     assert not audit.sentences  # a guess stops nothing
-    assert "Likely the same person is in test and outside it" in capsys.readouterr().out
+    assert audit.likely_shared is not None
+    assert audit.likely_shared.startswith("Likely the same person is in test and outside it")
+    assert audit.likely_shared in capsys.readouterr().out

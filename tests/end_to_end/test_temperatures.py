@@ -13,6 +13,7 @@ from ferfusion.data.opening import open_dataset
 from ferfusion.data.synthetic import draw_sample
 from ferfusion.data.temperatures import use_temperatures
 from ferfusion.imaging.drawn.identity import draw_identity
+from ferfusion.modality import Modality
 from ferfusion.models.checkpoint import load_checkpoint
 from ferfusion.preprocessing import HeatInput
 
@@ -88,7 +89,11 @@ def test_its_graph_looks_at_degrees_too(
 
 @pytest.mark.parametrize(
     ("way", "sentence"),
-    [("windw", "Did you mean 'window'"), ("window:40,20", "must rise"), ("palette:x", "28,38")],
+    [
+        ("windw", "Did you mean 'window'"),
+        ("window:40,20", "--infrared-as window:40,20 must rise"),
+        ("palette:x", "is not two temperatures: write LOW,HIGH as in --infrared-as palette:28,38"),
+    ],
 )
 def test_wrong_ways_are_refused(
     ferfusion: Ferfusion, data: Path, tmp_path: Path, way: str, sentence: str
@@ -108,3 +113,56 @@ def test_data_without_degrees_is_told_so(ferfusion: Ferfusion, data: Path, tmp_p
     done = ferfusion(line[0], folder.parent, *line[2:], "--out", tmp_path / "RUN")
     assert done.code == 2
     assert "No infrared file of" in done.said
+
+
+@pytest.fixture
+def grids(tmp_path: Path) -> Path:
+    """Pictures beside grids of degrees: NumPy for one class, CSV for the other, one with both."""
+    root = tmp_path / "grids"
+    for who in range(8):
+        for label in ("happy", "sad"):
+            drawn = draw_sample(
+                draw_identity(who), label, light="even", intensity=1.0, seed=who, size_px=64
+            )
+            for modality in ("visible", "infrared"):
+                (root / label / modality).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / label / "visible" / f"{who}.png"), drawn.visible)
+            heat = root / label / "infrared" / str(who)
+            if label == "happy":
+                np.save(heat, drawn.temperature_c)
+            else:
+                np.savetxt(f"{heat}.csv", drawn.temperature_c, "%.2f", ",")
+    cv2.imwrite(str(root / "sad/infrared/0.png"), np.full((64, 64, 3), 90, np.uint8))
+    (root / "happy" / "infrared" / "notes.csv").write_text("frame,who\n1,anna\n")
+    np.save(root / "happy" / "landmarks.npy", np.zeros((5, 2), np.float32))
+    return root
+
+
+def test_grids_in_infrared_folders_are_infrared(
+    ferfusion: Ferfusion, grids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = ferfusion("inspect", grids, "--out", "seen")
+    assert seen.code == 0, seen.said
+    assert "16 of 16 samples have visible, infrared" in seen.said
+    assert "1 infrared pictures have degrees beside them" in seen.said
+    assert "infrared: 64x64 (16)" in seen.said
+    assert "landmarks.npy: holds numbers, and no folder or file name" in seen.said
+    assert "notes.csv" not in seen.said
+    picture = {str(s.id): s.images for s in open_dataset(grids).samples}["sad/0"]
+    assert picture[Modality.INFRARED].path.suffix == ".png"
+    line = ("prepare", grids, "--out", "out", "--whole", "--no-align", "--size", 64, "--workers", 1)
+    done = ferfusion(*line, "--span", "20,40")
+    assert done.code == 0, done.said
+    assert "--span changes nothing" not in done.said
+    assert len(list(Path("out/temperature").rglob("*.npy"))) == 16
+    expected = np.loadtxt(grids / "sad/infrared/0.csv", delimiter=",")
+    assert np.allclose(np.load("out/temperature/sad/0.npy"), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("way", ["picture", "window:20,40"])
+def test_a_study_sees_grids(ferfusion: Ferfusion, grids: Path, tmp_path: Path, way: str) -> None:
+    rows = ("--modalities", "infrared", "--rows", "infrared", "--split", "paper")
+    line = ("study", grids, *MODEL[:-2], *rows, *TRAINING, "--infrared-as", way, "--allow-leaks")
+    done = ferfusion(*line, "--out", tmp_path / "study")
+    assert done.code == 0, done.said

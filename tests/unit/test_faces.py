@@ -81,6 +81,29 @@ def test_a_turned_face_is_found_and_its_roll_told(detector: FaceDetector, turn_d
     assert found[0].roll_deg == pytest.approx(turn_deg, abs=12)
 
 
+@pytest.mark.parametrize("turn_deg", [-135, -90, 90, 135, 180])
+def test_a_face_on_its_side_or_upside_down_is_cut_out_upright(
+    detector: FaceDetector, turn_deg: float
+) -> None:
+    face = draw_face(4).visible
+    matrix = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), -turn_deg, 0.8)
+    turned = cv2.warpAffine(face, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    (found,) = detector.find(turned)
+    off = found.roll_deg - turn_deg
+    assert abs((off + 180) % 360 - 180) < 8
+    assert not found.is_strained
+    (upright,) = detector.find(frame_face(found, SIDE, SIDE).cut(turned, 200))
+    assert abs(upright.roll_deg) < 8
+
+
+@pytest.mark.parametrize("roll", [0, 77, 180])
+def test_strain_knows_a_face_however_it_is_turned(roll: float) -> None:
+    sound = make_face(10, 20, 100, roll=roll)
+    assert sound.strain < 0.2
+    assert replace(sound, points=sound.points[[3, 1, 0, 4, 2]]).is_strained
+    assert frame_face(sound, 500, 500).roll_deg == pytest.approx(sound.roll_deg)
+
+
 def test_nothing_is_found_where_no_face_is(detector: FaceDetector) -> None:
     rng = np.random.default_rng(0)
     for picture in (
@@ -148,7 +171,9 @@ def test_a_crop_shows_the_face_upright_in_the_middle() -> None:
 def test_straightening_can_be_left_out_and_wild_turns_are_not_believed() -> None:
     face = make_face(250, 150, 120, roll=20)
     assert frame_face(face, 600, 400, straightens=False).roll_deg == 0
-    assert frame_face(make_face(250, 150, 120, roll=70), 600, 400).roll_deg == 0
+    wild = make_face(250, 150, 120, roll=70)
+    wild = replace(wild, points=wild.points[[0, 1, 4, 2, 3]])
+    assert frame_face(wild, 600, 400).roll_deg == 0
 
 
 def test_the_margin_gives_way_where_the_picture_ends() -> None:
@@ -169,8 +194,13 @@ def test_modalities_are_cut_alike() -> None:
     assert np.abs(picture[:, :, 0] - temperature / 300 * 255).max() < 2
 
 
-def test_outside_is_said_not_invented() -> None:
+def test_beyond_the_edge_pictures_go_on_and_degrees_end() -> None:
     crop = Crop(0, 0, 100, 0)
+    ramp = np.tile(np.arange(50, dtype=np.uint8)[:, None], (1, 50))
+    colours = crop.cut(ramp, 40)
+    assert (colours[:19] == 0).all()
+    assert (colours[25, :19] == colours[25, 25]).all()
+    assert colours[25, 0] > 0
     cut = crop.cut(np.ones((50, 50), np.float32), 40, outside=np.nan)
     assert np.isnan(cut[:19, :19]).all()
     assert (cut[21:39, 21:39] == 1).all()

@@ -141,7 +141,7 @@ def fail(server: Server, folder: Path, **options: object) -> str:
 
 def assert_whole(folder: Path) -> None:
     assert (folder / "file.zip").read_bytes() == BODY
-    assert {p.name for p in folder.iterdir()} <= {"file.zip", ".file.zip.lock"}
+    assert {p.name for p in folder.iterdir()} == {"file.zip"}
 
 
 # --------------------------------------------------------------------------------- as it should be

@@ -291,3 +291,16 @@ def test_depth_and_levels_as_they_are_stored(dtype: str, depth: str) -> None:
     assert not has_more_pages
     with pytest.raises(ImageError, match="as no thermal sensor has"):
         decode_levels("a.tiff", data, max_pixels=999)
+
+
+def test_libtiff_writes_no_lines_of_its_own(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stream = io.BytesIO()
+    levels = RNG.integers(0, 60_000, (60, 80)).astype(np.uint16)
+    Image.fromarray(levels).save(stream, "TIFF", compression="tiff_lzw")
+    data = bytearray(stream.getvalue())
+    for at in range(100, 4000, 50):
+        data[at] ^= 0x55
+    assert "is damaged or cut short" in fail(save(tmp_path / "x.tiff", bytes(data)))
+    assert capfd.readouterr().err == ""

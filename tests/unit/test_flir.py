@@ -280,6 +280,11 @@ def test_a_broken_photo_or_screen_costs_no_temperatures(
     assert read.camera == "FLIR Test"
 
 
+def test_a_star_is_no_name_of_a_camera(make_flir: Callable[..., bytes], tmp_path: Path) -> None:
+    data = make_flir(np.full((6, 8), 20_000, np.uint16)).replace(b"FLIR Test", b"*" + bytes(8))
+    assert open_thermogram(save(tmp_path, data)).camera is None
+
+
 def test_metadata_without_counts_is_said_plainly(
     make_flir: Callable[..., bytes], tmp_path: Path
 ) -> None:

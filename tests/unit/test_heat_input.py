@@ -40,7 +40,7 @@ def test_other_words_are_refused(text: str) -> None:
 def test_a_window_shows_the_same_degrees_alike() -> None:
     one = np.array([[20.0, 30.0, 40.0, 50.0, np.nan]], np.float32)
     shown = show_heat_to_model(one, HeatInput("window", 20, 40))[0, :, 0]
-    assert shown.tolist() == [0, 128, 255, 255, 0]
+    assert shown.tolist() == [0, 128, 255, 255, 255]  # where there is none, the nearest
     assert (shown == show_heat_to_model(one + 0, HeatInput("window", 20, 40))[0, :, 1]).all()
 
 

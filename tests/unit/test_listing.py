@@ -26,3 +26,29 @@ def test_dots_in_names_lead_nowhere(tmp_path: Path) -> None:
     pictures, leftovers = list_pictures(tmp_path)
     assert [str(picture.inside) for picture in pictures] == ["C../a..b.jpg"]
     assert leftovers == []
+
+
+def test_what_extract_writes_beside_infrared_is_passed_over(tmp_path: Path) -> None:
+    endings = (".temperature.npy", ".temperature.tiff", ".photo.png", ".visible.png")
+    for name in (*(f"a{ending}" for ending in endings), "a.infrared.png", "b.photo.png"):
+        (tmp_path / name).touch()
+    pictures, leftovers = list_pictures(tmp_path, with_grids=True)
+    # The photo of something else is a picture like any other.
+    assert [p.file.path.name for p in pictures] == [
+        "a.infrared.png",
+        "a.visible.png",
+        "b.photo.png",
+    ]
+    assert leftovers == []
+
+
+def test_of_text_only_grids_are_pictures(tmp_path: Path) -> None:
+    (tmp_path / "grid.csv").write_text("30.5,31\n32,33\n")
+    (tmp_path / "table.csv").write_text("stem,subject\nx,y\n")
+    (tmp_path / "a.npy").touch()
+    pictures, leftovers = list_pictures(tmp_path, with_grids=True)
+    assert [p.file.path.name for p in pictures] == ["a.npy", "grid.csv"]
+    assert leftovers == []
+    pictures, leftovers = list_pictures(tmp_path)
+    assert pictures == []
+    assert [left.file.path.name for left in leftovers] == ["a.npy"]

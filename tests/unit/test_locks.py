@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ferfusion.locks import hold
+from ferfusion.locks import hold, try_to_hold
 
 SPAWN = multiprocessing.get_context("spawn")
 PATIENCE_S = 60.0
@@ -81,6 +81,25 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
         assert waited == [True]
 
 
+def test_a_file_that_was_removed_before_it_was_locked_locks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[object] = []
+    really_open = os.open
+
+    def open_and_lose(path: str, *details: int) -> int:
+        file = really_open(path, *details)
+        if not lost:
+            Path(path).unlink()  # as who held the lock does on leaving
+            lost.append(path)
+        return file
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+    with hold(tmp_path / "run"), try_to_hold(tmp_path / "run") as is_held:
+        assert lost
+        assert not is_held
+
+
 def test_a_failing_block_frees_the_lock_and_other_paths_are_other_locks(tmp_path: Path) -> None:
     def fail() -> None:
         pytest.fail("waited")
@@ -102,3 +121,4 @@ def test_processes_in_turn_lose_no_count(tmp_path: Path) -> None:
         process.join(PATIENCE_S)
     assert [process.exitcode for process in crowd] == [0, 0, 0]
     assert path.read_text() == "30"
+    assert list(tmp_path.iterdir()) == [path]  # nothing is left behind

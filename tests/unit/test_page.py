@@ -367,6 +367,7 @@ def test_missing_models_are_said_and_nothing_is_invented(tmp_path: Path):
         data=dataclasses.replace(study.data, note=None, subjects_from=None, n_subjects=0),
         splits=(),
         audited=None,
+        likely_shared="Likely the same person is in test and outside it: 8 of 9 test samples.",
         reported={},
         skipped=(Skipped("infrared, seed 0", "The training was stopped."),),
     )
@@ -379,6 +380,7 @@ def test_missing_models_are_said_and_nothing_is_invented(tmp_path: Path):
     assert "What this test set can resolve" not in page.text
     assert "How training went" not in page.text
     assert "nobody is named" in page.text
+    assert "8 of 9 test samples. ferfusion subjects writes the guess" in page.text
     assert "not audited for leaks" in page.text
     assert "Learning curves of" not in html
     with pytest.raises(ValueError, match="nothing to report"):

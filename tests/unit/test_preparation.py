@@ -243,6 +243,28 @@ def test_degrees_come_along(camera_folder: Path, tmp_path: Path, detector: FaceD
     assert (out.pictures[IR][16:48, 16:48] == shown).all()
 
 
+def test_beyond_the_edge_all_repeat_it_and_there_are_no_degrees(
+    camera_folder: Path, tmp_path: Path
+) -> None:
+    face = draw_sample(
+        draw_identity(4), "sad", light="even", intensity=0.8, seed=4, size_px=SIDE, misalignment=0
+    )
+    heat = write(tmp_path / "x_vis.png", face.visible[:200]).with_name("x_ir.npy")
+    np.save(heat, face.temperature_c[:200])
+    images = {V: ImageFile(tmp_path / "x_vis.png"), IR: ImageFile(heat)}
+    way = replace(PREPARATION, finds_faces=False, aligns=False)
+    out = prepare_sample(Sample("sad/x", "sad", None, images), way, None)
+    assert out.temperature_c is not None
+    above = np.flatnonzero(np.isnan(out.temperature_c).any(axis=1))
+    assert out.record.beyond_edge == pytest.approx(len(above) / 64, abs=0.01)
+    assert out.record.beyond_edge == pytest.approx(56 / 256, abs=0.02)
+    for modality in (V, IR):
+        picture = out.pictures[modality].astype(int)
+        top = picture[: above[above < 32].max() + 1]
+        assert np.abs(top - top[-1]).max() <= 2
+        assert np.abs(top[-1] - picture[len(top)]).mean() < 12
+
+
 def test_infrared_alone_is_cut_to_its_own_face(camera_folder: Path, detector: FaceDetector) -> None:
     sample = Sample("x", "sad", None, {IR: ImageFile(camera_folder / "sad/S4_ir.png")})
     out = prepare_sample(sample, PREPARATION, detector)

@@ -1,4 +1,6 @@
+import io
 import itertools
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -172,7 +174,27 @@ def test_times_come_from_the_exif_and_never_from_the_disk(tmp_path: Path) -> Non
 
 def test_the_time_is_read_with_its_fraction(tmp_path: Path) -> None:
     path = write_picture(tmp_path / "a.jpg", datetime(2024, 5, 1, 9, 8, 7))
-    assert read_taken_at("a", path.read_bytes()) == datetime(2024, 5, 1, 9, 8, 7, 250_000)
+    assert read_taken_at(ImageFile(path)) == datetime(2024, 5, 1, 9, 8, 7, 250_000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(path, "in/a.jpg")
+    packed = ImageFile(tmp_path / "a.zip", "in/a.jpg")
+    assert read_taken_at(packed) == datetime(2024, 5, 1, 9, 8, 7, 250_000)
+
+
+def test_only_the_head_of_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_picture(tmp_path / "a.jpg", datetime(2024, 5, 1))
+    with path.open("ab") as file:
+        file.write(bytes(8 * 2**20))
+    taken: list[int] = []
+
+    class Counted(io.FileIO):
+        def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+            taken.append(super().readinto(buffer))
+            return taken[-1]
+
+    monkeypatch.setattr(Path, "open", lambda path, _: io.BufferedReader(Counted(path)))
+    assert read_taken_at(ImageFile(path)) == datetime(2024, 5, 1, microsecond=250_000)
+    assert 0 < sum(taken) < 2**18
 
 
 @pytest.mark.parametrize("said", ["0000:00:00 00:00:00", "", "yesterday", "    :  :     :  :  "])
@@ -180,7 +202,7 @@ def test_a_time_that_is_none(said: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = said
     Image.new("RGB", (16, 16)).save(tmp_path / "a.jpg", exif=exif)
-    assert read_taken_at("a", (tmp_path / "a.jpg").read_bytes()) is None
+    assert read_taken_at(ImageFile(tmp_path / "a.jpg")) is None
 
 
 @pytest.fixture(scope="module")
@@ -192,13 +214,17 @@ def timed_bytes(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, ...]:
 
 @settings(max_examples=300)
 @given(data=st.data())
-def test_damaged_exif_is_no_time(data: st.DataObject, timed_bytes: tuple[bytes, ...]) -> None:
+def test_damaged_exif_is_no_time(
+    data: st.DataObject, timed_bytes: tuple[bytes, ...], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     whole = bytearray(data.draw(st.sampled_from(timed_bytes)))
     for _ in range(data.draw(st.integers(1, 4))):
         # Behind the signature: what is no picture at all is another test's.
         whole[data.draw(st.integers(12, min(len(whole) - 1, 300)))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "damaged.jpg"
+    path.write_bytes(whole)
     try:
-        found = read_taken_at("a", bytes(whole))
+        found = read_taken_at(ImageFile(path))
     except ImageError:
         return
     assert found is None or isinstance(found, datetime)

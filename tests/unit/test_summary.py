@@ -40,7 +40,7 @@ def test_summary_of_a_study(small_study: Any, finished: list[Finished]) -> None:
     skipped = (Skipped("msx-fold1", "It was killed."),)
     summary = summarise(
         small_study, finished, note="Drawn.", n_incomplete=2, plan="sound", skipped=skipped,
-        leaks=("One is twice there.",), audited="Everything.",
+        leaks=("One is twice there.",), audited="Everything.", likely_shared="Perhaps.",
     )  # fmt: skip
     assert [run.record for run in summary.runs] == [run.record for run in finished]
     assert summary.data.class_counts == dict.fromkeys(VIRI, 6)
@@ -51,6 +51,7 @@ def test_summary_of_a_study(small_study: Any, finished: list[Finished]) -> None:
     assert (summary.plan, summary.skipped) == ("sound", skipped)
     assert summary.leaks == ("One is twice there.",)
     assert summary.audited == "Everything."
+    assert summary.likely_shared == "Perhaps."
     assert [split.fold for split in summary.splits] == [1, 2]
     for split in summary.splits:
         assert split.shared_subjects == ()

@@ -84,3 +84,20 @@ def test_holes_and_flat_pictures_can_be_shown() -> None:
     holed = np.full((8, 8), 30, np.float32)
     holed[0, 0] = np.nan
     assert make_triple(Thermogram(kinds.NUMPY, holed)).infrared.shape == (8, 8, 3)
+
+
+def test_a_black_frame_around_the_photo_is_cut_off() -> None:
+    photo, warm = draw_pair(0.9, 0, 0, 160, 120)
+    rng = np.random.default_rng(0)
+    noisy = np.clip(photo + rng.integers(-20, 20, photo.shape), 30, 255).astype(np.uint8)
+    framed = np.zeros_like(noisy)
+    framed[40:260, 60:350] = noisy[40:260, 60:350]
+    framed[38:40, 60:350] = 11  # JPEG's rounding
+    read = Thermogram(kinds.FLIR_JPEG, warm, photo=framed, placement=Motion(scale=0.9))
+    triple = make_triple(read)
+    assert triple.crop_px == (60, 40, 290, 220)
+    assert triple.visible is not None
+    assert triple.visible.min() >= 30
+    dark = np.maximum(framed, 1)  # dark, and no frame
+    whole = make_triple(Thermogram(kinds.FLIR_JPEG, warm, photo=dark, placement=Motion(scale=0.9)))
+    assert whole.crop_px == (0, 0, 400, 300)

@@ -8,16 +8,17 @@ import cv2
 import numpy as np
 from PIL import Image
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from ferfusion.atomic import replacing, write_text
 from ferfusion.errors import ConfigError, DataError
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
 from ferfusion.imaging.msx import blend_msx
-from ferfusion.imaging.palette import find_palette
+from ferfusion.imaging.palette import find_palette, show_heat
 from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.refine import MotionKind
-from ferfusion.imaging.registration.register import Registration, register
+from ferfusion.imaging.registration.register import Registration
 from ferfusion.modality import Modality
 from ferfusion.preparation.alignment import (
     Aligned,
@@ -26,7 +27,8 @@ from ferfusion.preparation.alignment import (
     read_pair,
     write_alignment,
 )
-from ferfusion.preparation.shot import show_heat
+from ferfusion.preparation.placing import CAMERA, register_infrared
+from ferfusion.preparation.recipe import Preparation
 from ferfusion.sample import ImageFile
 
 SHOWN = 24
@@ -36,9 +38,23 @@ _CELL_PX = 192
 
 
 def run_align(
-    visible: Path, infrared: Path, out: Path, *, kind: MotionKind, overwrites: bool
+    visible: Path,
+    infrared: Path,
+    out: Path,
+    *,
+    kind: MotionKind,
+    infrared_covers: float | None,
+    overwrites: bool,
 ) -> bool:
     """Writes alignment.csv, infrared pictures as they lie on the visible ones, and a sheet.
+
+    Args:
+        visible: A picture or a folder.
+        infrared: Likewise.
+        out: Folder of what is written.
+        kind: Which motions are allowed.
+        infrared_covers: See `Preparation`.
+        overwrites: Whether an alignment that is there is replaced.
 
     Returns:
         Whether every pair passed.
@@ -47,17 +63,19 @@ def run_align(
         DataError: No two pictures belong together, or none can be read.
         ConfigError: There is an alignment at `out` already.
     """
+    preparation = Preparation(infrared_covers=infrared_covers)
+    preparation.check()
     table = out / "alignment.csv"
     if table.exists() and not overwrites:
         raise ConfigError(f"{table} is there already: give --out another folder, or --overwrite.")
     console = Console(highlight=False, soft_wrap=True)
     pairs, alone = pair_files(visible, infrared)
-    out.mkdir(parents=True, exist_ok=True)
     found: list[tuple[str, Registration]] = []
     broken: list[str] = []
     shown: list[tuple[float, str, list[np.ndarray | None]]] = []
+    by_camera = 0
     steps = track(
-        align_pairs(pairs, kind), "aligning", len(pairs), console=console,
+        align_pairs(pairs, kind, preparation), "aligning", len(pairs), console=console,
         disable=not console.is_terminal,
     )  # fmt: skip
     for aligned in steps:
@@ -65,6 +83,7 @@ def run_align(
             broken.append(aligned.reason)
             continue
         found.append((aligned.name, aligned.registration))
+        by_camera += aligned.by == CAMERA
         _save(aligned.infrared, out / f"{aligned.name}.infrared.png")
         shown.append((aligned.registration.quality, *_show(aligned)))
         shown.sort(key=lambda item: item[0])
@@ -85,6 +104,11 @@ def run_align(
         console.print(
             f"[yellow]Look at these before you use them: {', '.join(failed[:10])}{more}[/yellow]"
         )
+    if by_camera:
+        console.print(
+            f"{by_camera} of these lie where the camera's file says, which is right for one "
+            "distance only."
+        )
     for what, names in (("Without a partner", alone), ("Unusable", broken)):
         if names:
             console.print(f"[yellow]{what}: {len(names)}[/yellow]")
@@ -104,6 +128,7 @@ class Overlay:
         palette: Of temperatures; colours stay as they are.
         span_c: Of temperatures: those of the first and the last colour; None for the picture's own.
         aligns: Whether infrared is laid on visible first.
+        infrared_covers: See `Preparation`.
     """
 
     gain: float
@@ -111,6 +136,7 @@ class Overlay:
     palette: str
     span_c: tuple[float, float] | None
     aligns: bool
+    infrared_covers: float | None = None
 
     def check(self) -> None:
         """Refuses what makes no sense.
@@ -138,18 +164,30 @@ def run_msx(
     find_format(out)
     if out.exists() and not overwrites:
         raise ConfigError(f"{out} is there already: give --out another name, or --overwrite.")
-    shot = read_pair(ImageFile(visible), ImageFile(infrared))
+    preparation = Preparation(infrared_covers=overlay.infrared_covers)
+    preparation.check()
+    shot = read_pair(ImageFile(visible), ImageFile(infrared), preparation)
     seen, heat = shot.pictures[Modality.VISIBLE], shot.pictures[Modality.INFRARED]
     degrees = shot.temperature_c
     if degrees is not None:
         heat = show_heat(degrees, overlay.span_c, overlay.palette)
     height, width = seen.shape[:2]
     console = Console(highlight=False, soft_wrap=True)
-    motion = Motion()
+    if degrees is None and overlay.span_c is not None:
+        console.print(
+            f"[yellow]{escape(str(infrared))} holds no degrees, so --span changes nothing: it is "
+            "shown in its colours or, of 16 bits, as a mere pattern.[/yellow]"
+        )
+    motion = shot.placement or Motion()
     if overlay.aligns:
-        found = register(seen, heat if degrees is None else degrees)
+        found, by = register_infrared(shot, preparation)
         motion = found.motion
-        if not found.passed:
+        if by == CAMERA:
+            console.print(
+                f"[yellow]The pictures don't line up for certain (quality {found.quality:.2f}), so "
+                "infrared lies where the camera's file says: look at the result.[/yellow]"
+            )
+        elif not found.passed:
             console.print(
                 f"[yellow]The pictures don't line up for certain (quality {found.quality:.2f}): "
                 "look at the result, or say --no-align if they lie on each other already.[/yellow]"

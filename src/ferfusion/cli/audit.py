@@ -21,7 +21,7 @@ from ferfusion.data.splits import PARTS, Split, write_split
 from ferfusion.data.subject_guesses import find_exposure
 from ferfusion.data.twins import PictureAudit, audit_pictures
 from ferfusion.errors import SplitError
-from ferfusion.imaging.files import read_image
+from ferfusion.imaging.heat_input import read_picture
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.reporting.audit_page import AuditPage, Pair, Picture, write_audit_page
 from ferfusion.sample import Sample
@@ -41,11 +41,13 @@ class AuditSummary:
         sentences: What leaks, a sentence each; empty if nothing does.
         looked_at: One sentence on what was looked at.
         page: Where the pairs lie side by side; None if nothing leaks.
+        likely_shared: Who, by a guess, is in test and in another part; None if nobody seems to be.
     """
 
     sentences: tuple[str, ...]
     looked_at: str
     page: Path | None = None
+    likely_shared: str | None = None
 
 
 def audit_before_study(
@@ -77,14 +79,14 @@ def audit_before_study(
     Raises:
         SplitError: Something leaks and leaks are not allowed.
     """
-    warn_of_people(dataset, splits)
+    likely_shared = warn_of_people(dataset, splits)
     audit = audit_pictures(
         dataset, tuple(store.pictures), folder=cache, limit_gb=cache_limit_gb, advance=advance
     )
     reports = [find_leaks(audit.links, split, dataset) for split in splits]
     leaking = [r for r in reports if r.leaks or (r.subjects and r.split.kind != "paper")]
     if not leaking:
-        return AuditSummary((), audit.looked_at)
+        return AuditSummary((), audit.looked_at, likely_shared=likely_shared)
     worst = max(leaking, key=lambda r: (r.exposed["test"], len(r.leaks), len(r.subjects)))
     with_subjects = worst.split.kind != "paper"
     sentences = worst.sentences(with_subjects=with_subjects)
@@ -125,7 +127,7 @@ def audit_before_study(
     for sentence in sentences:
         say(f"Leak: {sentence}", colour="red")
     say(f"Look at {page}. {_MAY_BE_NONE}")
-    return AuditSummary(sentences, audit.looked_at, page)
+    return AuditSummary(sentences, audit.looked_at, page, likely_shared)
 
 
 def _are_folds(splits: Sequence[Split]) -> bool:
@@ -227,24 +229,27 @@ def inspect_twins(
     return audit
 
 
-def warn_of_people(dataset: Dataset, splits: Sequence[Split]) -> None:
+def warn_of_people(dataset: Dataset, splits: Sequence[Split]) -> str | None:
     """Says that somebody nobody named seems to be in test and in another part, and what to do.
 
     It goes by names and times, which cost little. It is a guess, so it never stops a study.
+
+    Returns:
+        What was said, without what to do; None if nobody seems to be.
     """
     exposure = find_exposure(dataset, splits)
     if exposure is None:
-        return
+        return None
     n_people, (first, *_) = len(exposure.people), exposure.people
     of_how_many = len(splits[0].parts["test"])
     guess = shlex.join(("ferfusion", "subjects", str(dataset.root), "--out", "subjects-guess.csv"))
-    say(
+    sentence = (
         f"Likely the same person is in test and outside it: {exposure.n_test} of {of_how_many} "
         f"test samples, {n_people} people such as '{first}', if a guess is right "
-        f"(confidence {exposure.grouping.confidence:.2f}). {exposure.grouping.sentence}\n"
-        f"  To check and name them: {guess}",
-        colour="yellow",
+        f"(confidence {exposure.grouping.confidence:.2f}). {exposure.grouping.sentence}"
     )
+    say(f"{sentence}\n  To check and name them: {guess}", colour="yellow")
+    return sentence
 
 
 def write_repair(dataset: Dataset, audit: PictureAudit, seed: int, path: Path) -> Split:
@@ -343,7 +348,7 @@ def _lay_side_by_side(
             rows.append((m, m))
     return {
         str(a) if a is b else f"{a}, {b}": tuple(
-            read_image(sample.images[m]) if m in sample.images else None
+            read_picture(sample.images[m]) if m in sample.images else None
             for sample, m in zip(both, (a, b), strict=True)
         )
         for a, b in dict.fromkeys(rows)

@@ -83,14 +83,14 @@ def run_probe(paths: Sequence[Path], *, as_json: bool) -> None:
         DataError: A file is damaged, or of no known kind; after all others were printed.
     """
     console = Console(highlight=False, soft_wrap=True)
-    problems, others, found = [], 0, []
+    problems, others, found = [], [], []
     files = list(list_files(paths))
     if not files:
         raise DataError(f"There are no files in {', '.join(map(str, paths))}.")
     for path, is_named in files:
         finding = look_into(path)
         if finding.kind == kinds.UNKNOWN and not is_named:
-            others += 1
+            others.append(path)
             continue
         if finding.problem:
             problems.append(finding.problem)
@@ -100,8 +100,9 @@ def run_probe(paths: Sequence[Path], *, as_json: bool) -> None:
             _print(finding, console)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-    elif others:
-        click.echo(f"{others} other files in folders are of no kind that cameras write.")
+    if others:
+        known = "as they are of no kind that cameras write"
+        click.echo(f"Passed over, {known}: {name_some(others)}", err=as_json)
     if problems:
         raise DataError(list_problems(problems, "can't be used"))
 
@@ -158,6 +159,12 @@ def summarise(thermogram: Thermogram) -> dict[str, float]:
         "mean_c": round(float(np.nanmean(temperature_c, dtype=np.float64)), 3),
         "max_c": round(float(np.nanmax(temperature_c)), 3),
     }
+
+
+def name_some(paths: Sequence[Path]) -> str:
+    """Counts files and names the first."""
+    more = f" and {len(paths) - 10} more" if len(paths) > 10 else ""
+    return f"{len(paths)} ({', '.join(map(str, paths[:10]))}{more})"
 
 
 def list_problems(problems: Sequence[str], what: str) -> str:

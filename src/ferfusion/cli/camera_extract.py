@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +13,20 @@ import numpy as np
 from PIL import Image
 
 from ferfusion.atomic import replacing, write_text
-from ferfusion.cli.camera import list_files, list_problems, print_doubts, summarise
-from ferfusion.cli.groups import parse_span
-from ferfusion.errors import DataError, ResultsError
+from ferfusion.cli.camera import list_files, list_problems, name_some, print_doubts, summarise
+from ferfusion.data.listing import BESIDE_EXTRACTED
+from ferfusion.data.table import read_rows
+from ferfusion.errors import ConfigError, DataError, ResultsError
 from ferfusion.imaging.camera import kinds
 from ferfusion.imaging.camera.grids import Scale, parse_scale
 from ferfusion.imaging.camera.opening import open_thermogram, read_kind
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
 from ferfusion.imaging.camera.triple import Triple, make_triple
 from ferfusion.imaging.palette import find_palette
+from ferfusion.preprocessing import parse_span
 
 ENDINGS = (
-    *(".temperature.npy", ".temperature.tiff", ".photo.png"),
+    *BESIDE_EXTRACTED,
     *(".visible.png", ".infrared.png", ".msx.png"),
 )
 TABLE = "extract.csv"
@@ -74,7 +77,7 @@ def parse_extraction(
         scale: See `parse_scale`.
         settings: In the order of `CameraSettings`.
         value_range: LOW,HIGH in degrees Celsius.
-        picture_palette: Not looked at yet.
+        picture_palette: A palette's name or a file.
         palette: Its name.
         span: LOW,HIGH likewise.
         overwrites: As it is.
@@ -85,13 +88,20 @@ def parse_extraction(
     overrides = CameraSettings(*settings)
     overrides.check()
     find_palette(palette)
+    if picture_palette and not Path(picture_palette).is_file():
+        find_palette(picture_palette)
+    if picture_palette and not value_range:
+        raise ConfigError(
+            f"--picture-palette {picture_palette} says how palette pictures are read, which takes "
+            "the temperatures of their first and last colour, too: add --range LOW,HIGH."
+        )
     return Extraction(
         scale=parse_scale(scale) if scale else None,
         overrides=overrides,
         picture_palette=picture_palette,
-        value_range_c=parse_span("--range", value_range) if value_range else None,
+        value_range_c=parse_span("--range ", value_range) if value_range else None,
         palette=palette,
-        span_c=parse_span("--span", span) if span else None,
+        span_c=parse_span("--span ", span) if span else None,
         overwrites=overwrites,
     )
 
@@ -106,7 +116,7 @@ def run_extract(paths: Sequence[Path], out: Path, extraction: Extraction) -> Non
         ResultsError: Something would be overwritten.
         DataError: There were problems, or there is nothing to extract.
     """
-    files, n_left_out = _choose(paths, out, extraction)
+    files, left_out = _choose(paths, out, extraction)
     if not files:
         raise DataError(
             f"There are no camera files with temperatures in {', '.join(map(str, paths))}; "
@@ -115,6 +125,7 @@ def run_extract(paths: Sequence[Path], out: Path, extraction: Extraction) -> Non
     stems = name_stems(files)
     if not extraction.overwrites:
         _refuse_to_overwrite(out, stems)
+    others = _keep_rows(out / TABLE, files, stems)
     rows, problems, doubts = [], [], []
     for path, stem in zip(files, stems, strict=True):
         try:
@@ -136,11 +147,11 @@ def run_extract(paths: Sequence[Path], out: Path, extraction: Extraction) -> Non
         facts = "{rows} x {columns}, {min_c:.1f} to {max_c:.1f} °C".format(**summarise(thermogram))
         click.echo(f"{path}: {facts} -> {out / stem}.*")
     print_doubts(doubts)
-    if n_left_out:
-        click.echo(f"{n_left_out} files in folders hold no temperatures and were left out.")
+    if left_out:
+        click.echo(f"Passed over, as they hold no temperatures: {name_some(left_out)}")
     rest = len(rows) - len(problems)
     if rest:
-        _write_table(out / TABLE, rows)
+        _write_table(out / TABLE, [*others, *rows])
         click.echo(f"Table: {out / TABLE}")
     if problems:
         raise DataError(list_problems(problems, f"gave nothing ({rest} others are written)"))
@@ -150,35 +161,41 @@ def name_stems(files: Sequence[Path]) -> list[str]:
     """Gives each file a name for what comes out of it, no two alike.
 
     That is its stem. Where stems are alike, also on a disk that doesn't tell capitals, the suffix
-    is added; where that doesn't help, the folders above.
+    is added; where that doesn't help, as many of the folders above as it takes.
 
     >>> name_stems([Path("a/x.jpg"), Path("a/x.tiff"), Path("a/y.jpg")])
     ['x-jpg', 'x-tiff', 'y']
+    >>> name_stems([Path("a/x.jpg"), Path("b/x.jpg")])
+    ['a-x', 'b-x']
     """
-    plain = [file.stem for file in files]
-    with_suffix = ["-".join((file.stem, *file.suffix[1:].split())) for file in files]
     folders = [file.resolve().parent.parts[1:] for file in files]
-    whole = ["-".join((*f, w)) for f, w in zip(folders, with_suffix, strict=True)]
-    numbered = [f"{w}-{number}" for number, w in enumerate(whole, start=1)]
-    names = plain
-    for better in (with_suffix, whole, numbered):
-        folded = [name.casefold() for name in names]
-        names = [
-            b if folded.count(fold) > 1 else name
-            for name, fold, b in zip(names, folded, better, strict=True)
-        ]
-    return names
+    names = [file.stem for file in files]
+    for depth in range(max(map(len, folders), default=0) + 1):
+        for has_suffix in (False, True):
+            counts = Counter(name.casefold() for name in names)
+            for place, file in enumerate(files):
+                if counts[names[place].casefold()] > 1:
+                    above = folders[place][-depth:] if depth else ()
+                    suffix = file.suffix[1:].split() if has_suffix else ()
+                    names[place] = "-".join((*above, file.stem, *suffix))
+    counts = Counter(name.casefold() for name in names)
+    return [
+        name if counts[name.casefold()] == 1 else f"{name}-{number}"
+        for number, name in enumerate(names, start=1)
+    ]
 
 
-def _choose(paths: Sequence[Path], out: Path, extraction: Extraction) -> tuple[list[Path], int]:
+def _choose(
+    paths: Sequence[Path], out: Path, extraction: Extraction
+) -> tuple[list[Path], list[Path]]:
     """Lists the files that were named, and those in folders that hold temperatures."""
-    files, n_left_out = [], 0
+    files, left_out = [], []
     for path, is_named in list_files(paths, but=out):
         if is_named or _may_give(path, extraction):
             files.append(path)
         else:
-            n_left_out += 1
-    return files, n_left_out
+            left_out.append(path)
+    return files, left_out
 
 
 def _may_give(path: Path, extraction: Extraction) -> bool:
@@ -252,6 +269,21 @@ def _describe(path: Path, stem: str, thermogram: Thermogram, triple: Triple) -> 
         names = ("crop_left_px", "crop_top_px", "crop_width_px", "crop_height_px")
         row |= dict(zip(names, triple.crop_px, strict=True))
     return row
+
+
+def _keep_rows(path: Path, files: Sequence[Path], stems: Sequence[str]) -> list[dict[str, object]]:
+    """Gives the lines of an earlier table about other files, whose pictures are still there."""
+    if not path.exists():
+        return []
+    named = {file.resolve() for file in files}
+    columns, lines = read_rows(path)
+    if columns != COLUMNS:
+        raise ResultsError(f"{path} is no table of 'camera extract': choose another --out.")
+    return [
+        dict(line)
+        for _, line in lines
+        if Path(line["file"]).resolve() not in named and line["stem"] not in stems
+    ]
 
 
 def _write_table(path: Path, rows: Sequence[dict[str, object]]) -> None:

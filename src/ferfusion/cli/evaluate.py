@@ -1,11 +1,11 @@
 """`ferfusion evaluate`: a trained model on any data of the same classes."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -14,35 +14,40 @@ from ferfusion.cli.setup import open_data, say
 from ferfusion.config import Settings
 from ferfusion.data.cache import ImageStore, decode_all
 from ferfusion.data.dataset import Dataset
-from ferfusion.data.loading import Loader, index_labels
+from ferfusion.data.loading import index_labels
 from ferfusion.errors import ConfigError, DataError, ResultsError
-from ferfusion.evaluation.collect import collect
 from ferfusion.evaluation.metrics import summarise
 from ferfusion.evaluation.predictions import Predictions, write_predictions
 from ferfusion.evaluation.run_folder import SEEN
-from ferfusion.models.blueprint import Blueprint
-from ferfusion.models.checkpoint import load_checkpoint
+from ferfusion.inference.bundle import is_bundle, read_seen
+from ferfusion.inference.engines import Engine
+from ferfusion.inference.model_facts import ModelFacts
+from ferfusion.inference.predictor import Predictor, load
 from ferfusion.preprocessing import PICTURE
 from ferfusion.reporting.tables import format_proportion
 from ferfusion.training.machine import choose_device
 from ferfusion.training.stages import EVALUATION_BATCH
 
 
-def run_evaluate(run: Path, data: Path, part: str, out: Path | None, settings: Settings) -> None:
+def run_evaluate(
+    run: Path, data: Path, part: str, out: Path | None, engine: Engine, settings: Settings
+) -> None:
     """Tests a model and prints its accuracy, per-class rates and confusion matrix."""
     if out is not None and out.exists():
         raise ResultsError(f"{out} is there already and is not overwritten. Give another --out.")
-    checkpoint = load_checkpoint(run)
-    blueprint = checkpoint.blueprint
-    heat = checkpoint.preprocessing.heat
-    settings = replace(settings, infrared_as=str(heat or PICTURE))
-    dataset = _fit_to_model(open_data(data, settings), blueprint)
+    # A GPU is asked for by name or taken where there is one; a bundle runs on the processor.
+    model = load(
+        run, engine=engine, device="cpu" if is_bundle(run) else choose_device(settings.device)
+    )
+    facts = model.facts
+    settings = replace(settings, infrared_as=str(facts.heat or PICTURE))
+    dataset = _fit_to_model(open_data(data, settings), facts)
     with StudyProgress() as progress:
         store = decode_all(
             dataset,
-            blueprint.modalities,
-            checkpoint.preprocessing.size_px,
-            heat=heat,
+            facts.modalities,
+            facts.size_px,
+            heat=facts.heat,
             folder=Path(settings.cache) if settings.cache else None,
             limit_gb=settings.cache_limit,
             advance=progress.decode,
@@ -50,37 +55,45 @@ def run_evaluate(run: Path, data: Path, part: str, out: Path | None, settings: S
     for note in store.notes:
         say(note, colour="yellow")
     chosen = _choose_samples(run, store, part)
-    rows = np.array([r for r, s in enumerate(store.samples) if s.id in chosen], dtype=np.int64)
-    expressions = [store.samples[row].expression for row in rows]
-    loader = Loader(
-        store=store,
-        rows=rows,
-        labels=index_labels(blueprint.labels, expressions),
-        modalities=blueprint.modalities,
-        batch_size=EVALUATION_BATCH,
-    )
-    device = torch.device(choose_device(settings.device))
-    predictions = collect(
-        checkpoint.model, loader, checkpoint.preprocessing, blueprint.labels, device
-    )
+    rows = [row for row, sample in enumerate(store.samples) if sample.id in chosen]
+    predictions = _ask(model, store, rows)
     _print_scores(predictions)
     if out is not None:
         write_predictions(predictions, out)
         say(f"Predictions: {out}")
 
 
-def _fit_to_model(dataset: Dataset, blueprint: Blueprint) -> Dataset:
-    strange = [label for label in dataset.labels if label not in blueprint.labels]
+def _ask(model: Predictor, store: ImageStore, rows: Sequence[int]) -> Predictions:
+    """Gives the model's answers about some rows of a store."""
+    samples = [store.samples[row] for row in rows]
+    parts = [
+        model.runner.predict({
+            m: np.asarray(store.pictures[m][rows[start : start + EVALUATION_BATCH]])
+            for m in model.modalities
+        })
+        for start in range(0, len(rows), EVALUATION_BATCH)
+    ]  # fmt: skip
+    return Predictions(
+        sample_ids=tuple(sample.id for sample in samples),
+        subjects=tuple(sample.subject for sample in samples),
+        classes=model.labels,
+        labels=index_labels(model.labels, [sample.expression for sample in samples]),
+        probs=np.concatenate(parts).astype(np.float64),
+    )
+
+
+def _fit_to_model(dataset: Dataset, facts: ModelFacts) -> Dataset:
+    strange = [label for label in dataset.labels if label not in facts.labels]
     if strange:
         raise DataError(
             f"{dataset.root} has classes the model never learned: {', '.join(strange)}. It knows "
-            f"{', '.join(blueprint.labels)}. Take those samples out, or train a new model."
+            f"{', '.join(facts.labels)}. Take those samples out, or train a new model."
         )
-    complete = dataset.complete_in(blueprint.modalities)
+    complete = dataset.complete_in(facts.modalities)
     if not complete.samples:
         raise DataError(
             f"No sample of {dataset.root} has all that this model needs: "
-            f"{', '.join(blueprint.modalities)}."
+            f"{', '.join(facts.modalities)}."
         )
     left_out = len(dataset.samples) - len(complete.samples)
     if left_out:
@@ -90,7 +103,7 @@ def _fit_to_model(dataset: Dataset, blueprint: Blueprint) -> Dataset:
 
 def _choose_samples(run: Path, store: ImageStore, part: str) -> set[str]:
     """Picks sample ids by what the run did with these very picture files."""
-    seen = json.loads((run / SEEN).read_text()) if (run / SEEN).exists() else {}
+    seen = _read_seen(run)
     if not seen:
         say(
             f"{run} has no {SEEN}, so nobody can tell whether these samples trained the model.",
@@ -130,6 +143,12 @@ def _choose_samples(run: Path, store: ImageStore, part: str) -> set[str]:
             f"{len(parts['new'])} are new to it. --part all takes every one."
         )
     return chosen
+
+
+def _read_seen(model: Path) -> dict[str, list[str]]:
+    if is_bundle(model):
+        return read_seen(model)
+    return json.loads((model / SEEN).read_text()) if (model / SEEN).exists() else {}
 
 
 def _print_scores(predictions: Predictions) -> None:

@@ -1,12 +1,9 @@
 """What every group of commands shares."""
 
 import difflib
-import math
 from pathlib import Path
 
 import click
-
-from ferfusion.errors import ConfigError
 
 FOLDER = click.Path(path_type=Path)
 
@@ -30,20 +27,3 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Lists commands in the order one meets them, not by alphabet."""
         return list(self.commands)
-
-
-def parse_span(option: str, text: str) -> tuple[float, float]:
-    """Gives two temperatures from LOW,HIGH.
-
-    Raises:
-        ConfigError: It is something else.
-    """
-    try:
-        low, high = (float(number) for number in text.split(","))
-    except ValueError as error:
-        raise ConfigError(
-            f"{option} {text} is not two temperatures: write LOW,HIGH as in 20,38."
-        ) from error
-    if not (low < high and math.isfinite(high - low)):
-        raise ConfigError(f"{option} must rise, but it goes from {low:g} to {high:g} °C.")
-    return low, high

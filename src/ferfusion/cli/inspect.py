@@ -25,9 +25,9 @@ from ferfusion.data.splits import (
     draw_subject_split,
     read_split,
 )
-from ferfusion.errors import BrokenFilesError, ConfigError, DataError, ImageError, SplitError
+from ferfusion.errors import BrokenFilesError, ConfigError, DataError, SplitError
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
-from ferfusion.imaging.files import read_image
+from ferfusion.imaging.heat_input import read_picture
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.sample import Sample
 
@@ -136,8 +136,8 @@ def _look_at_pictures(
         files, "opening every picture", console=console, disable=not console.is_terminal
     ):
         try:
-            height, width, _ = read_image(file).shape
-        except ImageError as error:
+            height, width, _ = read_picture(file).shape
+        except DataError as error:
             broken.append(str(error))
         else:
             sizes[str(modality), (width, height)] += 1
@@ -162,7 +162,7 @@ def draw_samples(dataset: Dataset, seed: int) -> np.ndarray:
         for index in sorted(rng.permutation(len(samples))[:2]):
             sample = samples[index]
             rows.append(
-                [read_image(sample.images[m]) if m in sample.images else None for m in MODALITIES]
+                [read_picture(sample.images[m]) if m in sample.images else None for m in MODALITIES]
             )
             titles.append(f"{label}: {sample.id}")
     return draw_contact_sheet(rows, titles, [str(m) for m in MODALITIES])
@@ -184,7 +184,9 @@ def _find_bright(dataset: Dataset, settings: Settings) -> tuple[Sample, dict[Mod
     best: tuple[float, Sample, dict[Modality, np.ndarray]] | None = None
     for index in order:
         sample = dataset.samples[index]
-        pictures = {m: resize(read_image(file), settings.size) for m, file in sample.images.items()}
+        pictures = {
+            m: resize(read_picture(file), settings.size) for m, file in sample.images.items()
+        }
         light = float(np.mean(next(iter(pictures.values()))))
         if best is None or light > best[0]:
             best = (light, sample, pictures)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -11,6 +12,14 @@ from ferfusion.cli.options import DATA, MACHINE, MODEL, TRAINING, settings_optio
 from ferfusion.cli.serve import serve
 from ferfusion.config import Settings, render
 from ferfusion.errors import FerfusionError, find_remedy
+
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What calculates a bundle. OpenVINO is faster on many processors.",
+)
 
 
 @click.group(
@@ -141,7 +150,7 @@ def study(settings: Settings, data: Path, out: Path) -> None:
 
 
 @app.command(short_help="Test a trained model on DATA.")
-@click.argument("run", type=FOLDER)
+@click.argument("model", type=FOLDER)
 @click.argument("data", type=FOLDER)
 @click.option(
     "--part",
@@ -152,12 +161,119 @@ def study(settings: Settings, data: Path, out: Path) -> None:
     "again by their bytes, whatever they are called.",
 )
 @click.option("--out", type=FOLDER, metavar="FILE", help="Write predictions to this CSV file.")
+@ENGINE
 @settings_options("subject_pattern", "cache", "cache_limit", "device")
-def evaluate(settings: Settings, run: Path, data: Path, part: str, out: Path | None) -> None:
-    """Test the trained model in RUN on DATA, which must have the same classes."""
+def evaluate(
+    settings: Settings,
+    model: Path,
+    data: Path,
+    part: str,
+    out: Path | None,
+    engine: Literal["onnxruntime", "openvino"],
+) -> None:
+    """Test a trained model on DATA, which must have the same classes.
+
+    MODEL is the folder of a run, or a bundle that was exported of it.
+    """
     from ferfusion.cli.evaluate import run_evaluate
 
-    run_evaluate(run, data, part, out, settings)
+    run_evaluate(model, data, part, out, engine, settings)
+
+
+@app.command(short_help="Write a trained model as a bundle that runs without PyTorch.")
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--out",
+    type=FOLDER,
+    required=True,
+    metavar="BUNDLE",
+    help="Folder of the bundle, or one file if it ends in .zip.",
+)
+@click.option(
+    "--data", type=FOLDER, metavar="DATA", help="The run's data; default: where it lay in training."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of its arithmetic. int8 is faster and smaller, and changes some answers.",
+)
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.9,
+    show_default=True,
+    help="Share of the validation samples that it answers; of the others it would rather not say.",
+)
+@click.option(
+    "--bound",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Largest difference of a probability that passes; default: 0.001 in fp32, 0.1 in int8.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@settings_options("subject_pattern", "note")
+def export(
+    settings: Settings,
+    run: Path,
+    out: Path,
+    data: Path | None,
+    precision: Literal["fp32", "int8"],
+    coverage: float,
+    bound: float | None,
+    overwrite: bool,
+) -> None:
+    """Write the trained model in RUN as a bundle: ONNX graph, labels, model card, licences, proof.
+
+    The proof is parity: graph and trained model are asked about the same samples, and if their
+    probabilities differ by more than the bound, nothing is written. A bundle takes pictures of any
+    size as they are, and needs no PyTorch: pip install 'ferfusion[runtime]'.
+    """
+    from ferfusion.cli.export import run_export
+
+    run_export(
+        run,
+        out,
+        settings,
+        data=data,
+        precision=precision,
+        coverage=coverage,
+        bound=bound,
+        overwrite=overwrite,
+    )
+
+
+@app.group(cls=Commands)
+def hub() -> None:
+    """Bundles to and from the Hugging Face hub."""
+
+
+@hub.command()
+@click.argument("bundle", type=FOLDER)
+@click.argument("name", metavar="USER/MODEL")
+@click.option("--public", is_flag=True, help="Let everybody see a new model; default: only you.")
+def push(bundle: Path, name: str, public: bool) -> None:
+    """Upload a bundle that was exported, with its model card.
+
+    The model is private unless you say otherwise: weights that learned from faces may not be
+    everybody's to see. Log in first, with `hf auth login` or HF_TOKEN.
+    """
+    from ferfusion.delivery.hub import push_bundle
+
+    click.echo(f"Uploaded: {push_bundle(bundle, name, is_public=public)}")
+
+
+@hub.command()
+@click.argument("name", metavar="USER/MODEL")
+@click.option("--out", type=FOLDER, required=True, metavar="BUNDLE", help="A new folder.")
+@click.option("--revision", metavar="COMMIT", help="A commit, tag or branch; default: the newest.")
+def pull(name: str, out: Path, revision: str | None) -> None:
+    """Download a bundle, and check that it is the one that was certified."""
+    from ferfusion.delivery.hub import pull_bundle
+
+    pull_bundle(name, out, revision=revision)
+    click.echo(f"The bundle: {out}. Read its card first: {out / 'README.md'}")
 
 
 app.add_command(serve)
@@ -210,7 +326,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (FerfusionError, OSError) as error:
+    except (FerfusionError, OSError, ModuleNotFoundError) as error:
         remedy = find_remedy(error)
         if remedy is None:
             raise

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import click
 
-from ferfusion.cli.groups import FOLDER, Commands, parse_span
+from ferfusion.cli.groups import FOLDER, Commands
+from ferfusion.preprocessing import parse_span
+
+_covers = click.option(
+    "--infrared-covers",
+    type=float,
+    metavar="X",
+    help="About how much of the visible picture's width infrared shows, if that isn't all and no "
+    "camera file says it: 0.7, or 1.4 if it shows more.",
+)
 
 
 @click.group(cls=Commands, short_help="Look into files of thermal cameras, and take them apart.")
@@ -151,6 +160,7 @@ def extract(
     metavar="X",
     help="Of that; samples below it are kept out.",
 )
+@_covers
 @click.option("--msx/--no-msx", default=True, help="Make MSX-style pictures where there are none.")
 @click.option(
     "--span",
@@ -175,6 +185,7 @@ def prepare(
     least_face: int,
     align: bool,
     least_quality: float,
+    infrared_covers: float | None,
     msx: bool,
     span: str | None,
     emissivity: float | None,
@@ -200,8 +211,9 @@ def prepare(
         least_face_px=least_face,
         aligns=align,
         least_quality=least_quality,
+        infrared_covers=infrared_covers,
         makes_msx=msx,
-        span_c=parse_span("--span", span) if span else None,
+        span_c=parse_span("--span ", span) if span else None,
         emissivity=emissivity,
         scale=scale,
     )
@@ -226,8 +238,16 @@ def prepare(
     show_default=True,
     help="What may differ between the cameras.",
 )
+@_covers
 @click.option("--overwrite", is_flag=True, help="Replace an alignment that is there already.")
-def align(visible: Path, infrared: Path, out: Path, motion: str, overwrite: bool) -> None:
+def align(
+    visible: Path,
+    infrared: Path,
+    out: Path,
+    motion: str,
+    infrared_covers: float | None,
+    overwrite: bool,
+) -> None:
     """Lay INFRARED on VISIBLE: two pictures, or two folders with pictures of the same names.
 
     Writes DIR/alignment.csv with the motion of each infrared picture and how sure it is, the
@@ -236,7 +256,15 @@ def align(visible: Path, infrared: Path, out: Path, motion: str, overwrite: bool
     """
     from ferfusion.cli.align import run_align
 
-    if not run_align(visible, infrared, out, kind=motion, overwrites=overwrite):  # pyright: ignore[reportArgumentType]
+    passed = run_align(
+        visible,
+        infrared,
+        out,
+        kind=motion,  # pyright: ignore[reportArgumentType]
+        infrared_covers=infrared_covers,
+        overwrites=overwrite,
+    )
+    if not passed:
         sys.exit(1)
 
 
@@ -271,6 +299,7 @@ def align(visible: Path, infrared: Path, out: Path, motion: str, overwrite: bool
     help="Of these: temperatures of the first and the last colour; default: the picture's own.",
 )
 @click.option("--align/--no-align", default=True, help="Lay infrared on visible first.")
+@_covers
 @click.option("--overwrite", is_flag=True, help="Replace FILE.")
 def msx(
     visible: Path,
@@ -281,6 +310,7 @@ def msx(
     palette: str,
     span: str | None,
     align: bool,
+    infrared_covers: float | None,
     overwrite: bool,
 ) -> None:
     """Make an MSX-style picture: the outlines of VISIBLE over the colours of INFRARED.
@@ -289,8 +319,8 @@ def msx(
     """
     from ferfusion.cli.align import Overlay, run_msx
 
-    span_c = parse_span("--span", span) if span else None
-    overlay = Overlay(gain, detail, palette, span_c, align)
+    span_c = parse_span("--span ", span) if span else None
+    overlay = Overlay(gain, detail, palette, span_c, align, infrared_covers)
     run_msx(visible, infrared, out, overlay, overwrites=overwrite)
 
 

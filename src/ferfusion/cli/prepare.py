@@ -14,15 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.folder import KNOWN
-from ferfusion.errors import DataError, ImageError
+from ferfusion.errors import DataError
+from ferfusion.imaging.camera.kinds import recognise
 from ferfusion.imaging.faces.weights import fetch_weights, find_weights
-from ferfusion.imaging.files import read_image
+from ferfusion.imaging.files import read_bytes
+from ferfusion.imaging.heat_input import read_picture
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.folder import PAGE, TABLE, Finished, picture_path, prepare_folder
 from ferfusion.preparation.folder import Progress as Step
+from ferfusion.preparation.placing import CAMERA
 from ferfusion.preparation.reading import UNLABELLED, open_to_prepare
 from ferfusion.preparation.recipe import Preparation, Record
-from ferfusion.preparation.sample import CAMERA
 from ferfusion.reporting.preparation_page import PreparationPage, Shown, write_preparation_page
 from ferfusion.sample import ImageFile, Sample
 
@@ -38,6 +40,7 @@ _WORDS = {
     "least_face_px": "least width of a face, in pixels",
     "aligns": "infrared and MSX laid on visible",
     "least_quality": "least quality of that",
+    "infrared_covers": "share of the visible width that infrared shows",
     "makes_msx": "missing MSX-style pictures made",
     "span_c": "colours of temperatures, degrees Celsius",
     "emissivity": "emissivity",
@@ -104,21 +107,23 @@ def run_prepare(
             workers=workers or min(os.cpu_count() or 1, 8), overwrites=overwrites,
             advance=advance, finish=finish,
         )  # fmt: skip
-    console.print(f"{_tell_finding(records)} The data set is in {out}.")
+    is_written = any(record.kept for record in records)
+    console.print(_tell_finding(records) + (f" The data set is in {out}." if is_written else ""))
     for reason, count in _count_reasons(records):
         console.print(f"  [yellow]kept out: {count}[/yellow]  {escape(reason)}")
+    if preparation.span_c and (without := _count_without_degrees(records)):
+        console.print(f"[yellow]{without}[/yellow]")
+    if not is_written:
+        raise DataError(
+            f"No sample of {data} could be used, so nothing is written: --whole prepares pictures "
+            "without looking for faces, --no-align believes that they lie on each other."
+        )
     if not any(record.subject for record in records):
         console.print(f"[yellow]{_NOBODY} `ferfusion subjects` makes a guess to correct.[/yellow]")
     console.print(f"Look at {out / PAGE}: it shows what was done, and your own pictures.")
-    if any(record.kept for record in records):
-        if why:
-            console.print(f"Next: fill in the column 'expression' of {out / TABLE}, then")
-        console.print(f"{'  ' if why else 'Next: '}{_next_line(out, dataset)}")
-    else:
-        raise DataError(
-            f"No sample of {data} could be used. {out / PAGE} shows why; --whole prepares "
-            "pictures without looking for faces, --no-align believes that they lie on each other."
-        )
+    if why:
+        console.print(f"Next: fill in the column 'expression' of {out / TABLE}, then")
+    console.print(f"{'  ' if why else 'Next: '}{_next_line(out, dataset)}")
 
 
 def _describe(
@@ -149,11 +154,20 @@ def _describe(
         )
     if not any(record.subject for record in records):
         facts.append(_NOBODY)
+    if preparation.span_c and (without := _count_without_degrees(records)):
+        facts.append(without)
     by_camera = sum(record.laid_by == CAMERA for record in kept)
     if by_camera:
         facts.append(
             f"In {by_camera} the registration wasn't sure, and infrared lies where the camera's "
             "file says. That is right for one distance only: look at some."
+        )
+    edged = [record.beyond_edge for record in kept if record.beyond_edge]
+    if edged:
+        facts.append(
+            f"Of {len(edged)} samples the square reaches beyond a picture's edge, by "
+            f"{100 * max(edged):.0f} % of it at most. There the edge is repeated, alike in every "
+            "modality; files of degrees hold none there (NaN)."
         )
     if left_out:
         facts.append(
@@ -182,6 +196,18 @@ def _tell_finding(records: Sequence[Record]) -> str:
     kept = sum(record.kept for record in records)
     whole = sum(len(record.modalities.split()) == len(MODALITIES) for record in records)
     return f"{kept} of {len(records)} samples are kept, {whole} of them in all three modalities."
+
+
+def _count_without_degrees(records: Sequence[Record]) -> str:
+    """Says how many infrared pictures a span of temperatures means nothing to; empty if none."""
+    infrared = [r for r in records if str(Modality.INFRARED) in r.modalities.split()]
+    count = sum(not record.has_temperatures for record in infrared)
+    return (
+        f"{count} of {len(infrared)} infrared pictures hold no degrees, so --span changes nothing "
+        "in them: they are colours or, in 16-bit files without --scale, a mere pattern."
+        if count
+        else ""
+    )
 
 
 def _count_reasons(records: Sequence[Record]) -> list[tuple[str, int]]:
@@ -214,7 +240,7 @@ def _count_classes(dataset: Dataset, kept: Sequence[Record]) -> tuple[tuple[str,
 
 def _show_kept(record: Record, folder: Path) -> Shown:
     pictures = {
-        name: read_image(ImageFile(folder / picture_path(record, Modality(name))))
+        name: read_picture(ImageFile(folder / picture_path(record, Modality(name))))
         for name in record.modalities.split()
     }
     words = [] if record.quality is None else [f"registration {record.quality:.2f}"]
@@ -227,8 +253,11 @@ def _show_left_out(record: Record, sample: Sample) -> Shown:
     pictures = {}
     for modality, file in sample.images.items():
         try:
-            pictures[str(modality)] = read_image(file)
-        except ImageError:
+            holds = recognise(file.path.name, read_bytes(file)).holds
+            # A camera file is infrared, whatever its name says.
+            is_heat = holds in ("temperatures", "counts")
+            pictures[str(Modality.INFRARED if is_heat else modality)] = read_picture(file)
+        except DataError:
             continue
     words = record.reason
     if record.quality is not None:

@@ -133,12 +133,14 @@ class Prepared:
         work: Of all trainings, in pictures through one trunk.
         leaks: What the audit found and was told to ignore.
         audited: What the audit looked at.
+        likely_shared: Who, by a guess, is in test and in another part; None if nobody seems to be.
     """
 
     bench: Workbench
     work: float
     leaks: tuple[str, ...]
     audited: str
+    likely_shared: str | None
 
 
 def compare(
@@ -184,6 +186,7 @@ def compare(
             skipped=[Skipped(failure.name, failure.why) for failure in failures],
             leaks=prepared.leaks,
             audited=prepared.audited or None,
+            likely_shared=prepared.likely_shared,
         )
         with sparing(f"{MAPS} is"):
             _draw_activation_maps(finished, bench.store, out, bench.hardware.device)
@@ -204,6 +207,7 @@ def _prepare(
 ) -> Prepared:
     """Opens every table, so that what can't work fails now; looks for leaks; counts the work."""
     work, leaks, audited, audited_kinds = 0.0, dict[str, None](), "", set[str]()
+    likely_shared: str | None = None
     for table in tables:
         bench = open_bench(table, progress.decode)
         if table is tables[0]:
@@ -224,8 +228,9 @@ def _prepare(
             )
             leaks |= dict.fromkeys(audit.sentences)
             audited = audited or audit.looked_at
+            likely_shared = likely_shared or audit.likely_shared
         work += sum(bench.work(job.row, job.seed, job.fold) for job in jobs if job.table is table)
-    return Prepared(open_bench(tables[-1]), work, tuple(leaks), audited)
+    return Prepared(open_bench(tables[-1]), work, tuple(leaks), audited, likely_shared)
 
 
 @contextmanager

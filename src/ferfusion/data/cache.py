@@ -48,7 +48,7 @@ Advance = Callable[[int, int], None]
 Shape = tuple[int, int, int, int]
 """Of an entry: samples, size, size, 3."""
 
-FORMAT = "4"
+FORMAT = "5"
 """Part of every key: raise it when decoding, rendering, resizing or what is kept changes."""
 
 _LOOKED_AT = 500  # rows whose checksum is compared when an entry is opened: 17 ms at 224 px
@@ -279,7 +279,8 @@ def _decode(
     def decode(file: ImageFile) -> "_Row | str":
         try:
             data = read_bytes(file)
-            seen = decode_image(file, data) if heat is None else read_picture(file, heat)
+            is_plain = heat is None and not file.is_grid
+            seen = decode_image(file, data) if is_plain else read_picture(file, heat)
             picture = resize(seen, size_px)
         except (ImageError, ThermogramError) as error:
             return str(error)

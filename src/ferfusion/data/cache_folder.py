@@ -133,7 +133,7 @@ def hold_entry(path: Path, on_wait: Callable[[], None] | None = None) -> Iterato
         path: Of the entry's pictures.
         on_wait: Called once if another process is there first.
     """
-    with hold(path.with_suffix(""), on_wait, tidies=True):
+    with hold(path.with_suffix(""), on_wait):
         _remove_parts(path)  # only who holds the lock writes any, so these are of a killed process
         yield
 
@@ -228,7 +228,7 @@ def remove_entry(path: Path, *, only_leftovers: bool = False) -> bool:
         only_leftovers: Keep it if it is there after all.
     """
     try:
-        with try_to_hold(path.with_suffix(""), tidies=True) as is_held:
+        with try_to_hold(path.with_suffix("")) as is_held:
             if not is_held:
                 return False
             _remove_parts(path)

@@ -42,6 +42,8 @@ def read_folder(root: Path) -> Dataset:
     Modality: the deepest folder, or else the file name, that holds a word for one (visible, rgb,
     ir, thermal, msx ...). Where no name in the whole tree does, every picture is taken as visible.
 
+    Files of numbers (NumPy, CSV grids) are infrared, if a name in their path says so.
+
     Expression: the level of folders, modality folders not counted, at which known expressions
     occur, whatever number stands before them (01_happy); every folder at that level is a class.
     Where no known expression occurs, the level with the fewest names, but at least two.
@@ -51,10 +53,14 @@ def read_folder(root: Path) -> Dataset:
     Raises:
         DataError: There are no pictures, or no level of folders can be told to be the expression.
     """
-    pictures, leftovers = list_pictures(root)
+    pictures, leftovers = list_pictures(root, with_grids=True)
     if not pictures:
         raise DataError(_tell_empty(root, leftovers))
     named = [_read_names(picture) for picture in pictures]
+    named, odd = _take_out_grids(named)
+    leftovers += odd
+    if not named:
+        raise DataError(_tell_empty(root, leftovers))
     if has_no_modality := all(item.modality is None for item in named):
         named = [_Named(item.picture, Modality.VISIBLE, item.folders) for item in named]
     level = _find_expression_level(root, named)
@@ -101,6 +107,14 @@ def _read_names(picture: Picture) -> _Named:
     if modality is None:
         modality, _ = split_marker(picture.inside.stem)
     return _Named(picture, modality, tuple(folders))
+
+
+def _take_out_grids(named: Sequence[_Named]) -> tuple[list[_Named], list[Leftover]]:
+    """Takes out grids of numbers that no name calls infrared: they may be anything."""
+    kept = [n for n in named if n.modality is Modality.INFRARED or not n.picture.file.is_grid]
+    why = "holds numbers, and no folder or file name in its path says that they are infrared"
+    files = {item.picture.file for item in named} - {item.picture.file for item in kept}
+    return kept, [Leftover(file, why) for file in sorted(files)]
 
 
 def _name_expression(folder: str) -> str:

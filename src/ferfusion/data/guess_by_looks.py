@@ -15,12 +15,12 @@ from jaxtyping import Float, UInt8
 
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.guess import Grouping, Guess
-from ferfusion.errors import ImageError
+from ferfusion.errors import DataError
 from ferfusion.imaging.face_regions import describe_edges
 from ferfusion.imaging.faces.choosing import choose_face
 from ferfusion.imaging.faces.crop import Crop
 from ferfusion.imaging.faces.detector import Face, FaceDetector, even_out
-from ferfusion.imaging.files import read_image
+from ferfusion.imaging.heat_input import read_picture
 from ferfusion.sample import Sample
 
 LOOKS_CONFIDENCE = 0.4
@@ -118,8 +118,8 @@ def group_faces(
 
 def _cut_face(sample: Sample, detector: FaceDetector) -> UInt8[np.ndarray, "_ _ 3"] | None:
     try:
-        picture = read_image(next(iter(sample.images.values())))
-    except ImageError:  # Whoever reads the picture says so.
+        picture = read_picture(next(iter(sample.images.values())))
+    except DataError:  # Whoever reads the picture says so.
         return None
     height, width = picture.shape[:2]
     face = choose_face(detector.find(picture), width, height, least_px=24).face

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from ferfusion.data.dataset import Dataset
 from ferfusion.data.guess import Grouping, Guess
 from ferfusion.errors import ImageError
-from ferfusion.imaging.files import read_bytes, read_taken_at
+from ferfusion.imaging.files import read_taken_at
 from ferfusion.sample import Sample
 
 _N_TRIED = 20
@@ -78,7 +78,7 @@ def group_moments(times: Mapping[str, datetime], expression_of: Mapping[str, str
 def _read_time(sample: Sample) -> datetime | None:
     for file in sample.images.values():
         try:
-            taken_at = read_taken_at(file, read_bytes(file))
+            taken_at = read_taken_at(file)
         except ImageError:  # Whoever reads the picture says so.
             continue
         if taken_at is not None:

@@ -2,16 +2,21 @@
 
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ferfusion.data.dataset import Leftover
 from ferfusion.errors import DataError
+from ferfusion.imaging.camera.kinds import HEAD_BYTES
+from ferfusion.imaging.camera.text_grid import holds_grid
 from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+BESIDE_EXTRACTED = (".temperature.npy", ".temperature.tiff", ".photo.png")
+"""Ends of what `ferfusion camera extract` writes beside NAME.infrared.png."""
+
 # Notes, tables and what Windows leaves behind: expected beside pictures, not worth a word.
 _QUIET_SUFFIXES = frozenset({".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".pdf", ".txt",
                              ".xml", ".yaml", ".yml"})  # fmt: skip
@@ -19,25 +24,31 @@ _QUIET_SUFFIXES = frozenset({".csv", ".db", ".htm", ".html", ".ini", ".json", ".
 
 @dataclass(frozen=True)
 class Picture:
-    """A file with a picture's suffix, and its path inside the listed folder or archive."""
+    """A picture or a grid, by its suffix, and its path inside the listed folder or archive."""
 
     file: ImageFile
     inside: PurePosixPath
 
 
-def list_pictures(place: Path) -> tuple[list[Picture], list[Leftover]]:
+def list_pictures(place: Path, *, with_grids: bool = False) -> tuple[list[Picture], list[Leftover]]:
     """Lists the pictures in a folder or zip archive, at any depth, sorted by path.
 
-    Hidden files, `__MACOSX` and notes (text, tables, Thumbs.db) are passed over. Links to
-    folders are followed, each folder once.
+    Hidden files, `__MACOSX` and notes (text, tables, Thumbs.db) are passed over, and what our own
+    commands write beside infrared pictures. Links to folders are followed, each folder once.
+
+    Args:
+        place: The folder or archive.
+        with_grids: Whether files of numbers in a folder (NumPy, CSV) count as pictures, too.
 
     Returns:
-        The pictures, by suffix (nothing is opened); and every other file as a leftover.
+        The pictures, by suffix (only text is opened, for a look at its beginning); and every other
+        file as a leftover.
 
     Raises:
         DataError: The archive is damaged, or a folder may not be read.
     """
-    members = _walk_folder(place) if place.is_dir() else _walk_archive(place)
+    members = list(_walk_folder(place) if place.is_dir() else _walk_archive(place))
+    names = {str(inside) for _, inside in members}
     pictures: list[Picture] = []
     leftovers: list[Leftover] = []
     for file, inside in sorted(members, key=lambda member: str(member[1])):
@@ -50,19 +61,35 @@ def list_pictures(place: Path) -> tuple[list[Picture], list[Leftover]]:
             continue
         if not _is_text(str(inside)):
             leftovers.append(Leftover(file, "has a name that is not UTF-8 text; rename it"))
-        elif suffix in PICTURE_SUFFIXES:
+        elif _is_beside(inside, names):
+            continue
+        elif suffix in PICTURE_SUFFIXES or (with_grids and _is_grid(file)):
             pictures.append(Picture(file, inside))
         elif suffix == ".zip":
             leftovers.append(Leftover(file, "is an archive; unpack it if its pictures belong here"))
-        elif suffix not in _QUIET_SUFFIXES and not _is_temperature(inside):
+        elif suffix not in _QUIET_SUFFIXES:
             kinds = ", ".join(sorted(s[1:] for s in PICTURE_SUFFIXES))
             leftovers.append(Leftover(file, f"is not a picture by its suffix ({kinds})"))
     return pictures, leftovers
 
 
-def _is_temperature(inside: PurePosixPath) -> bool:
-    """Whether `ferfusion prepare` wrote it, beside the pictures."""
+def _is_beside(inside: PurePosixPath, names: Set[str]) -> bool:
+    """Whether `prepare` or `camera extract` wrote it beside an infrared picture."""
+    for ending in BESIDE_EXTRACTED:
+        if (stem := inside.name.removesuffix(ending)) != inside.name:
+            return str(inside.with_name(f"{stem}.infrared.png")) in names
     return inside.suffix == ".npy" and "temperature" in inside.parts
+
+
+def _is_grid(file: ImageFile) -> bool:
+    """Whether a file is a grid; text, which may be any table, by its beginning."""
+    if not file.is_grid or file.path.suffix.lower() in (".npy", ".npz"):
+        return file.is_grid
+    try:
+        with file.path.open("rb") as stream:
+            return holds_grid(stream.read(HEAD_BYTES))
+    except OSError:
+        return False
 
 
 def _leads_out(inside: PurePosixPath) -> bool:

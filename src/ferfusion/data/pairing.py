@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ferfusion.data.dataset import Leftover
 from ferfusion.modality import MODALITIES, Modality, find_modality
@@ -77,13 +78,16 @@ def pair(candidates: Sequence[Candidate]) -> Pairing:
     Two pictures belong together if they have the same expression, the same extra folders and the
     same file name, whatever its case and suffix. If more pictures find a partner when the word for
     their own modality is taken out of the file names (IMG_001_Vis and IMG_001_IR), that rule is
-    used for all. Where two pictures of one modality claim the same place, both are leftovers. A
-    picture without a partner is a sample that lacks the other modalities.
+    used for all. Where two pictures of one modality claim the same place, both are leftovers; but
+    a grid of degrees beside a picture of its own name gives way, as it belongs to that picture
+    (`temperatures.find_degrees`). A picture without a partner is a sample that lacks the other
+    modalities.
 
     Returns:
         Samples sorted by id. An id is `expression/key`, the key in lower case: the extra folders
         and the file name as compared.
     """
+    candidates, n_given_way = _drop_grids_beside(candidates)
     by_name = _group(candidates, _whole_key)
     by_bare_name = _group(candidates, _bare_key)
     without_marker = _count_partnered(by_bare_name) > _count_partnered(by_name)
@@ -100,9 +104,28 @@ def pair(candidates: Sequence[Candidate]) -> Pairing:
                 leftovers += [_name_rivals(claim, rivals) for claim in rivals]
     samples.sort(key=lambda sample: sample.id)
     leftovers.sort(key=lambda leftover: leftover.file.path)
-    return Pairing(
-        tuple(samples), tuple(leftovers), _tell(candidates, samples, groups, without_marker)
-    )
+    sentence = _tell(candidates, samples, groups, without_marker)
+    if n_given_way:
+        sentence += (
+            f" {n_given_way} infrared pictures have degrees beside them, in a file of their name: "
+            "`prepare` and --infrared-as take those, all else the picture."
+        )
+    return Pairing(tuple(samples), tuple(leftovers), sentence)
+
+
+def _drop_grids_beside(candidates: Sequence[Candidate]) -> tuple[list[Candidate], int]:
+    """Leaves out each grid that alone lies beside a picture of its own name and modality."""
+    beside: dict[tuple[Path, Modality], list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        beside[candidate.file.path.with_suffix(""), candidate.modality].append(candidate)
+    given_way = {
+        claim.file
+        for claims in beside.values()
+        if len(claims) == 2 and sum(claim.file.is_grid for claim in claims) == 1
+        for claim in claims
+        if claim.file.is_grid
+    }
+    return [c for c in candidates if c.file not in given_way], len(given_way)
 
 
 def _whole_key(candidate: Candidate) -> str:

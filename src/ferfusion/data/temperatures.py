@@ -8,15 +8,14 @@ from ferfusion.errors import DataError, ImageError
 from ferfusion.imaging.camera.kinds import recognise
 from ferfusion.imaging.files import read_bytes
 from ferfusion.modality import Modality
-from ferfusion.sample import ImageFile, Sample
+from ferfusion.sample import GRID_SUFFIXES, ImageFile, Sample
 
 
 def use_temperatures(dataset: Dataset) -> Dataset:
     """Gives the data set with files of temperatures as its infrared pictures.
 
-    Such a file is the infrared file itself, if it is radiometric; or what `ferfusion prepare` wrote
-    beside it: `temperature/happy/001.npy` for `infrared/happy/001.png`. A sample that has neither
-    loses its infrared picture.
+    Such a file is the infrared file itself, if it is radiometric; or what lies beside it, see
+    `find_degrees`. A sample that has neither loses its infrared picture.
 
     Raises:
         DataError: No sample has temperatures.
@@ -31,25 +30,46 @@ def use_temperatures(dataset: Dataset) -> Dataset:
     return replace(dataset, samples=samples)
 
 
+def prefer_temperatures(dataset: Dataset) -> Dataset:
+    """Gives the data set with files of degrees in the place of infrared pictures that have one."""
+
+    def choose(sample: Sample) -> Sample:
+        file = sample.images.get(Modality.INFRARED)
+        found = None if file is None else find_degrees(file)
+        if found is None:
+            return sample
+        return replace(sample, images={**sample.images, Modality.INFRARED: found})
+
+    return replace(dataset, samples=tuple(choose(sample) for sample in dataset.samples))
+
+
+def find_degrees(file: ImageFile) -> ImageFile | None:
+    """Gives the file of degrees that lies beside an infrared picture, if there is one.
+
+    For `infrared/happy/001.png` that is `temperature/happy/001.npy`, as `ferfusion prepare` writes
+    it, or a grid of the same name in the same folder: `infrared/happy/001.npy`.
+    """
+    if file.member is not None or file.is_grid:
+        return None
+    parts = list(file.path.parts)
+    grids = [file.path.with_suffix(suffix) for suffix in sorted(GRID_SUFFIXES)]
+    if "infrared" in parts:
+        # The last one: folders above the data may have any name.
+        place = len(parts) - 1 - parts[::-1].index("infrared")
+        parts[place] = "temperature"
+        grids.insert(0, Path(*parts).with_suffix(".npy"))
+    found = (ImageFile(path) for path in grids if path.is_file())
+    return next((grid for grid in found if _holds_temperatures(grid)), None)
+
+
 def _replace(sample: Sample) -> Sample:
     file = sample.images.get(Modality.INFRARED)
     if file is None:
         return sample
-    found = _find_beside(file) or (file if _holds_temperatures(file) else None)
+    found = find_degrees(file) or (file if _holds_temperatures(file) else None)
     others = {m: f for m, f in sample.images.items() if m is not Modality.INFRARED}
     images = others if found is None else {**sample.images, Modality.INFRARED: found}
     return replace(sample, images=images)
-
-
-def _find_beside(file: ImageFile) -> ImageFile | None:
-    parts = list(file.path.parts)
-    if file.member is not None or "infrared" not in parts:
-        return None
-    # The last one: folders above the data may have any name.
-    place = len(parts) - 1 - parts[::-1].index("infrared")
-    parts[place] = "temperature"
-    path = Path(*parts).with_suffix(".npy")
-    return ImageFile(path) if path.is_file() else None
 
 
 def _holds_temperatures(file: ImageFile) -> bool:

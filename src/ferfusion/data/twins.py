@@ -170,7 +170,9 @@ def audit_pictures(
 
 def _choose_size(dataset: Dataset, modalities: Sequence[Modality]) -> int:
     """Gives 128, or less where pictures are smaller: what was enlarged has nothing fine."""
-    files = [file for s in dataset.samples for m, file in s.images.items() if m in modalities]
+    pictures = (item for sample in dataset.samples for item in sample.images.items())
+    # The size of a grid is known only when it is read, and no camera's grid is too small.
+    files = [file for m, file in pictures if m in modalities and not file.is_grid]
     sides = []
     for file in files[:: max(1, len(files) // 24)]:
         try:

@@ -31,7 +31,7 @@ def collect(
     """
     was_training = model.training
     model.to(device).eval()
-    with _exact_convolutions():
+    with exact_convolutions():
         probs = [
             model(normalise(batch.pictures, preprocessing, device)).double().softmax(dim=1).cpu()
             for batch in loader.in_order()
@@ -48,7 +48,7 @@ def collect(
 
 
 @contextmanager
-def _exact_convolutions() -> Iterator[None]:
+def exact_convolutions() -> Iterator[None]:
     """Keeps NVIDIA's GPUs from multiplying with 10 bits of fp32's 23, as torch lets them."""
     allowed = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False

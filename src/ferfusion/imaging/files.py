@@ -4,6 +4,7 @@ Every picture of every data set comes in through here, so this is where size lim
 turn (EXIF) and 16-bit pictures are dealt with, and where an unusable file gets its sentence.
 """
 
+import ctypes
 import hashlib
 import io
 import os
@@ -14,9 +15,9 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def decode_image(
     _check_bytes(file, len(data))
     if not data:
         raise _empty(file)
-    picture = _open_picture(file, data)
+    picture = _open_picture(file, io.BytesIO(data))
     try:
         # Only TIFF warns while decoding; the others may run in parallel threads.
         with _pillow_quiet() if picture.format == "TIFF" else nullcontext():
@@ -128,7 +129,7 @@ def decode_levels(
         ImageError: As `read_image`, or it has 8 bits.
     """
     _check_bytes(file, len(data))
-    picture = _open_picture(file, data)
+    picture = _open_picture(file, io.BytesIO(data))
     try:
         if picture.mode not in _DEEP_GREY:
             raise ImageError(f"{file} has no more than 8 bits: it holds colours, not levels.")
@@ -151,7 +152,7 @@ def read_depth(file: ImageFile | str, data: bytes) -> str:
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    mode = _open_picture(file, data).mode
+    mode = _open_picture(file, io.BytesIO(data)).mode
     return "float" if mode == "F" else "whole" if mode in _DEEP_GREY else "8-bit"
 
 
@@ -161,7 +162,7 @@ def read_camera(file: ImageFile | str, data: bytes) -> str | None:
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    picture = _open_picture(file, data)
+    picture = _open_picture(file, io.BytesIO(data))
     with _pillow_quiet():
         try:
             exif = picture.getexif()
@@ -175,15 +176,21 @@ def read_camera(file: ImageFile | str, data: bytes) -> str | None:
     return " ".join(names) or None
 
 
-def read_taken_at(file: ImageFile | str, data: bytes) -> datetime | None:
+def read_taken_at(file: ImageFile) -> datetime | None:
     """Gives when the picture was taken, as the EXIF says (DateTimeOriginal), if it does.
 
-    The time is the camera's clock: no time zone, and right only as its owner set it.
+    The time is the camera's clock: no time zone, and right only as its owner set it. Of a file that
+    is in no archive only the beginning is read, as far as the EXIF goes.
 
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    picture = _open_picture(file, data)
+    with _opening(file) as stream:
+        picture = _open_picture(file, stream)
+        return _read_clock(picture)
+
+
+def _read_clock(picture: Image.Image) -> datetime | None:
     with _pillow_quiet():
         try:
             details = picture.getexif().get_ifd(ExifTags.IFD.Exif)
@@ -227,7 +234,7 @@ def measure_image(file: ImageFile | str, data: bytes) -> tuple[int, int]:
     _check_bytes(file, len(data))
     if not data:
         raise _empty(file)
-    picture = _open_picture(file, data)
+    picture = _open_picture(file, io.BytesIO(data))
     width, height = picture.size
     # Pillow turns a TIFF's size by itself (since 11.0); a PNG whose EXIF doesn't come first would
     # be decoded to find it.
@@ -243,12 +250,28 @@ def read_bytes(file: ImageFile) -> bytes:
     Raises:
         ImageError: The file is missing, empty, too big, or can't be read.
     """
+    with _opening(file) as stream:
+        data = stream.read(_MAX_BYTES + 1)
+    _check_bytes(file, len(data))
+    if not data:
+        raise _empty(file)
+    return data
+
+
+@contextmanager
+def _opening(file: ImageFile) -> Iterator[io.BytesIO | io.BufferedReader]:
+    """Opens a file that isn't too large; of a member of an archive, all is unpacked."""
     try:
         if file.path.is_dir():
             raise ImageError(f"{file} is a folder, not a picture: name a picture in it.")
         if file.path.exists() and not file.path.is_file():
             raise ImageError(f"{file} is a device or a pipe, not a picture: remove it.")
-        data = _read_plain(file) if file.member is None else _read_member(file, file.member)
+        if file.member is not None:
+            yield io.BytesIO(_read_member(file, file.member))
+            return
+        _check_bytes(file, file.path.stat().st_size)
+        with file.path.open("rb") as stream:
+            yield stream
     except FileNotFoundError as error:
         raise ImageError(f"{file} does not exist: put it back, or leave it out.") from error
     except PermissionError as error:
@@ -260,17 +283,6 @@ def read_bytes(file: ImageFile) -> bytes:
             f"{file} can't be read ({error.strerror or error}): check the disk or the network "
             "drive it is on."
         ) from error
-    if not data:
-        raise _empty(file)
-    return data
-
-
-def _read_plain(file: ImageFile) -> bytes:
-    _check_bytes(file, file.path.stat().st_size)
-    with file.path.open("rb") as stream:
-        data = stream.read(_MAX_BYTES + 1)
-    _check_bytes(file, len(data))
-    return data
 
 
 def _read_member(file: ImageFile, member: str) -> bytes:
@@ -319,24 +331,28 @@ def _check_bytes(file: ImageFile | str, count: int) -> None:
         )
 
 
-def _open_picture(file: ImageFile | str, data: bytes) -> Image.Image:
+def _open_picture(file: ImageFile | str, stream: io.BytesIO | io.BufferedReader) -> Image.Image:
     """Reads the header only, and refuses a picture with too many pixels before decoding it."""
     try:
         with _pillow_quiet():
-            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+            picture = Image.open(stream, formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_many(file)) from error
     except Image.UnidentifiedImageError as error:
-        if data[4:8] == b"ftyp":
+        stream.seek(0)
+        head = stream.read(256)
+        if head[4:8] == b"ftyp":
             what = "is a phone's HEIC or AVIF picture: save it as JPEG or PNG."
         else:
-            what = recognise_impostor(data[:256]) or (
+            what = recognise_impostor(head) or (
                 "is not a picture of a kind that can be read (JPEG, PNG, BMP, TIFF, WebP), or its "
                 "beginning is damaged: convert it, copy it again, or remove it."
             )
         raise ImageError(f"{file} {what}") from error
     except _DAMAGE as error:
         raise _damaged(file, error) from error
+    if picture.format == "TIFF":
+        _hush_libtiff()
     if picture.width * picture.height > MAX_MEGAPIXELS * 1_000_000:
         raise ImageError(_too_many(file))
     # Pillow would cut 16 bits per colour to the upper 8, which turns 12-bit pictures black.
@@ -407,6 +423,19 @@ def _pillow_quiet() -> Iterator[None]:
 
 def _too_many(file: ImageFile | str) -> str:
     return f"{file} has more than {MAX_MEGAPIXELS} megapixels: shrink it, or remove it."
+
+
+@cache
+def _hush_libtiff() -> None:
+    """Keeps libtiff from writing to stderr what Pillow raises anyway.
+
+    Pillow has no switch for that. The function is looked up in what Pillow itself has loaded, so it
+    is the same copy of libtiff; where it isn't to be found, the lines are written, no more.
+    """
+    with suppress(AttributeError, OSError):
+        set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
 
 
 def _empty(file: ImageFile | str) -> ImageError:

@@ -1,5 +1,6 @@
 """Temperatures in false colour, as thermal cameras show them."""
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -61,6 +62,29 @@ def find_palette(name: str) -> UInt8[np.ndarray, "256 3"]:
     return _TABLES[name]
 
 
+def fill_unknown(
+    temperature_c: Float[np.ndarray, "height width"], otherwise_c: float
+) -> Float[np.ndarray, "height width"]:
+    """Gives the nearest temperature wherever there is none (NaN): to look at, never to measure.
+
+    Args:
+        temperature_c: Degrees Celsius.
+        otherwise_c: What to give where there is none at all.
+    """
+    is_known = np.isfinite(temperature_c)
+    if is_known.all():
+        return temperature_c
+    if not is_known.any():
+        return np.full_like(temperature_c, otherwise_c)
+    _, labels = cv2.distanceTransformWithLabels(
+        (~is_known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    nearest = np.asarray(labels, np.int64)
+    values = np.zeros(int(nearest.max()) + 1, temperature_c.dtype)
+    values[nearest[is_known]] = temperature_c[is_known]
+    return values[nearest]
+
+
 def colourise(
     temperature_c: Float[np.ndarray, "height width"],
     low_c: float,
@@ -87,3 +111,22 @@ def colourise(
         raise ValueError("The temperature map holds values that are not numbers (NaN).")
     position = (np.clip(temperature_c, low_c, high_c) - low_c) * (255.0 / (high_c - low_c))
     return table[np.rint(position).astype(np.uint8)]
+
+
+def show_heat(
+    temperature_c: Float[np.ndarray, "rows columns"],
+    span_c: tuple[float, float] | None,
+    palette: str = "iron",
+) -> UInt8[np.ndarray, "_ _ 3"]:
+    """Gives temperatures in false colour; where there is none, that of the nearest one.
+
+    Args:
+        temperature_c: Degrees Celsius; NaN where there is no value.
+        span_c: Of the first and the last colour; None spreads them over what is seen.
+        palette: One of `PALETTES`.
+    """
+    known = temperature_c[np.isfinite(temperature_c)]
+    if span_c is None:
+        low, high = (float(v) for v in np.percentile(known, (1, 99))) if known.size else (0.0, 1.0)
+        span_c = (low, high) if high > low else (low - 0.5, low + 0.5)
+    return colourise(fill_unknown(temperature_c, span_c[0]), *span_c, palette)

@@ -11,7 +11,7 @@ def warp(
     width: int,
     height: int,
     *,
-    outside: float | tuple[float, ...] = 0,
+    outside: float | tuple[float, ...] | None = None,
 ) -> Num[np.ndarray, "_ _ *channels"]:
     """Gives a picture of `width` x `height` that shows each point where `matrix` puts it.
 
@@ -21,7 +21,7 @@ def warp(
         width: Of what comes out.
         height: Likewise.
         outside: What stands where the picture doesn't reach; one value, or one a channel. NaN is
-            right for temperatures.
+            right for temperatures. None repeats the edge.
     """
     factor = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if factor < 0.5:
@@ -39,6 +39,8 @@ def warp(
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    if outside is None:
+        return warped
     # Not OpenCV's constant border: it mixes into the last pixel that is still inside.
     x, y = np.arange(width), np.arange(height)[:, np.newaxis]
     is_outside = np.zeros((height, width), bool)

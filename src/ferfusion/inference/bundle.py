@@ -12,6 +12,7 @@ The one file is a zip archive of the same, not compressed.
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -114,7 +115,8 @@ def write_bundle(
     """Writes a bundle, whole or not at all.
 
     Args:
-        out: A new folder; or a new file, if it ends in `.zip`.
+        out: A folder; or a file, if it ends in `.zip`. A bundle that is there is replaced once
+            the new one is complete.
         graph: What `export_graph` wrote; it is copied.
         rule: When the model would rather not answer.
         facts: What else stands in bundle.json.
@@ -133,10 +135,13 @@ def write_bundle(
                 archive.writestr(name, text)
             archive.write(graph, GRAPH)
         return
-    with making_folder(out) as part:
+    ready = out.with_name(f".{out.name}.new")
+    with making_folder(ready) as part:
         for name, text in files.items():
             (part / name).write_text(text, encoding="utf-8")
-        (part / GRAPH).write_bytes(graph.read_bytes())
+        shutil.copyfile(graph, part / GRAPH)
+    shutil.rmtree(out, ignore_errors=True)
+    ready.rename(out)
 
 
 def _read_text(path: Path, name: str) -> str:

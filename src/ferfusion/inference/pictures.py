@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,8 +16,12 @@ from ferfusion.imaging.heat_input import read_picture, show_heat_to_model
 from ferfusion.preprocessing import HeatInput
 from ferfusion.sample import ImageFile
 
-Picture = str | os.PathLike[str] | ImageFile | bytes | np.ndarray | Image.Image | IO[bytes]
-"""A path, the bytes of a file, a file that is open, a NumPy array, or a picture of Pillow."""
+if TYPE_CHECKING:
+    Picture = str | os.PathLike[str] | ImageFile | bytes | np.ndarray | Image.Image | IO[bytes]
+    """A path, the bytes of a file, a file that is open, a NumPy array, or a picture of Pillow."""
+else:
+    # What people give is checked below, with a sentence for what it is not.
+    Picture = object
 
 _WANTED = (
     "a path, bytes, an open file, a Pillow picture, or a NumPy array of bytes (uint8), rows x "
@@ -74,6 +78,8 @@ def read_whole(
         return _show_heat(source, name, heat)
     if isinstance(source, (str, os.PathLike, ImageFile)):
         file = source if isinstance(source, ImageFile) else ImageFile(Path(source))
+        if file.is_grid:
+            return read_picture(file)
         return decode_image(file, read_bytes(file), at_least_px=at_least_px)
     if isinstance(source, bytes):
         return decode_image(name, source, at_least_px=at_least_px)
@@ -112,7 +118,7 @@ def _check_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "rows column
     raise ImageError(f"{name} is {_describe(array)}. Give {_WANTED}.")
 
 
-def _read_stream(source: IO[bytes], name: str) -> bytes:
+def _read_stream(source: object, name: str) -> bytes:
     read = getattr(source, "read", None)
     data = read(MAX_MEBIBYTES * 2**20 + 1) if callable(read) else None
     if isinstance(data, bytes):

@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 
 from ferfusion.data.cache import resize
 from ferfusion.data.loading import normalise
+from ferfusion.evaluation.collect import exact_convolutions
 from ferfusion.inference.model_facts import ModelFacts, name_picture
 from ferfusion.inference.runner import Runner
 from ferfusion.models.blueprint import list_needed
@@ -55,7 +56,8 @@ def open_checkpoint(
             )
             for m in facts.modalities
         }
-        logits = model(normalise(squares, preprocessing, place)).double()
+        with exact_convolutions():
+            logits = model(normalise(squares, preprocessing, place)).double()
         return (logits / temperature).softmax(dim=1).cpu().numpy()
 
     return Runner(facts, ask)

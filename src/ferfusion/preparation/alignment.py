@@ -11,11 +11,13 @@ from jaxtyping import UInt8
 
 from ferfusion.data.listing import list_pictures
 from ferfusion.data.pairing import split_marker
+from ferfusion.data.temperatures import find_degrees
 from ferfusion.errors import DataError
 from ferfusion.imaging.registration.motion import lay_on
 from ferfusion.imaging.registration.refine import MotionKind
-from ferfusion.imaging.registration.register import Registration, register
+from ferfusion.imaging.registration.register import Registration
 from ferfusion.modality import Modality
+from ferfusion.preparation.placing import register_infrared
 from ferfusion.preparation.recipe import Preparation
 from ferfusion.preparation.shot import Shot, read_shot
 from ferfusion.sample import ImageFile, Sample
@@ -40,6 +42,7 @@ class Aligned:
     Attributes:
         name: Of the pair.
         registration: None where a picture is unusable.
+        by: `registration`, or `camera` where that wasn't sure and the camera's file is believed.
         reason: Why it is.
         visible: RGB.
         infrared: RGB, laid on the visible picture.
@@ -47,6 +50,7 @@ class Aligned:
 
     name: str
     registration: Registration | None
+    by: str
     reason: str
     visible: UInt8[np.ndarray, "height width 3"] | None
     infrared: UInt8[np.ndarray, "_ _ 3"] | None
@@ -73,7 +77,7 @@ def pair_files(visible: Path, infrared: Path) -> tuple[list[PairOfFiles], list[s
     if not visible.is_dir():
         pair = PairOfFiles(split_marker(visible.stem)[1], ImageFile(visible), ImageFile(infrared))
         return [pair], []
-    sides = [_list_by_name(folder) for folder in (visible, infrared)]
+    sides = [_list_by_name(visible), _list_by_name(infrared, with_grids=True)]
     names = sorted(sides[0].keys() & sides[1].keys())
     if not names:
         shown = [next(iter(side), "nothing") for side in sides]
@@ -85,29 +89,37 @@ def pair_files(visible: Path, infrared: Path) -> tuple[list[PairOfFiles], list[s
     return [PairOfFiles(n, sides[0][n], sides[1][n]) for n in names], alone
 
 
-def align_pairs(pairs: Sequence[PairOfFiles], kind: MotionKind) -> Iterator[Aligned]:
+def align_pairs(
+    pairs: Sequence[PairOfFiles], kind: MotionKind, preparation: Preparation
+) -> Iterator[Aligned]:
     """Gives each pair laid on each other, one at a time."""
     for pair in pairs:
         try:
-            shot = read_pair(pair.visible, pair.infrared)
+            shot = read_pair(pair.visible, pair.infrared, preparation)
         except DataError as error:
-            yield Aligned(pair.name, None, str(error), None, None)
+            yield Aligned(pair.name, None, "", str(error), None, None)
             continue
         visible, infrared = shot.pictures[Modality.VISIBLE], shot.pictures[Modality.INFRARED]
-        heat = infrared if shot.temperature_c is None else shot.temperature_c
-        found = register(visible, heat, kind=kind)
+        found, by = register_infrared(shot, preparation, kind)
         height, width = visible.shape[:2]
-        yield Aligned(pair.name, found, "", visible, lay_on(infrared, found.motion, width, height))
+        laid = lay_on(infrared, found.motion, width, height)
+        yield Aligned(pair.name, found, by, "", visible, laid)
 
 
-def read_pair(visible: ImageFile, infrared: ImageFile) -> Shot:
+def read_pair(visible: ImageFile, infrared: ImageFile, preparation: Preparation) -> Shot:
     """Reads two pictures of one moment; the infrared one may hold temperatures.
 
     Raises:
         DataError: A file is unusable.
     """
     images = {Modality.VISIBLE: visible, Modality.INFRARED: infrared}
-    return read_shot(Sample("pair", "", None, images), Preparation())
+    shot = read_shot(Sample("pair", "", None, images), preparation)
+    if Modality.VISIBLE not in shot.pictures:
+        raise DataError(
+            f"{visible} holds temperatures and no photo, so it is no visible picture: name the "
+            "picture of the visible camera first, then the infrared one."
+        )
+    return shot
 
 
 def write_alignment(rows: Iterable[tuple[str, Registration]], kind: MotionKind) -> str:
@@ -128,15 +140,14 @@ def write_alignment(rows: Iterable[tuple[str, Registration]], kind: MotionKind) 
     return text.getvalue()
 
 
-def _list_by_name(folder: Path) -> dict[str, ImageFile]:
-    pictures, _ = list_pictures(folder)
+def _list_by_name(folder: Path, *, with_grids: bool = False) -> dict[str, ImageFile]:
+    pictures, _ = list_pictures(folder, with_grids=with_grids)
     named: dict[str, ImageFile] = {}
     for picture in pictures:
         stem = split_marker(picture.inside.stem)[1].casefold()
         name = str(picture.inside.with_name(stem))
-        if name in named:
-            raise DataError(
-                f"{picture.file} and {named[name]} have the same name: rename one of them."
-            )
-        named[name] = picture.file
+        # Degrees say more than the picture they lie beside.
+        file = (find_degrees(picture.file) if with_grids else None) or picture.file
+        if named.setdefault(name, file) != file:
+            raise DataError(f"{file} and {named[name]} have the same name: rename one of them.")
     return named

@@ -98,12 +98,16 @@ def prepare_folder(
         advance: Told after each sample.
         finish: Told before the folder gets its name: what it writes there appears with the rest.
 
+    Returns:
+        What became of each. If none is kept, nothing is written.
+
     Raises:
         ResultsError: `out` holds something else, or was prepared in another way.
     """
     settings = json.dumps({"data": str(source.resolve()), **preparation.to_json()}, indent=2)
     with hold(out):
         known = _check_folder(out, settings, overwrites)
+        subjects, table = _read_filled(out / SUBJECTS), _read_filled(out / TABLE)
         part = out.with_name(f".{out.name}.preparing")
         if part.exists() and _read_text(part / SETTINGS) != settings:
             shutil.rmtree(part)
@@ -133,11 +137,14 @@ def prepare_folder(
             done += 1
             advance(Progress(done, len(samples), record))
         finished = [records[sample.id] for sample in samples]
+        if not any(record.kept for record in finished):
+            shutil.rmtree(part)
+            return finished
         _drop_others(part, finished)
         write_text(journal, write_records(finished))
-        write_text(part / SUBJECTS, _list_subjects(finished, _read_filled(out / SUBJECTS)))
+        write_text(part / SUBJECTS, _list_subjects(finished, subjects))
         if any(record.expression == UNLABELLED for record in finished):
-            write_text(part / TABLE, _list_samples(finished, _read_filled(out / TABLE)))
+            write_text(part / TABLE, _list_samples(finished, table))
         gone = len(known.keys() - {sample.id for sample in samples})
         finish(Finished(finished, part, gone))
         _swap(part, out)

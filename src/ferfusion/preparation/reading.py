@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from ferfusion.data.dataset import Dataset
-from ferfusion.data.listing import list_pictures
+from ferfusion.data.listing import Picture, list_pictures
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.pairing import Candidate, pair, split_marker
 from ferfusion.data.subjects import name_subjects
+from ferfusion.data.temperatures import prefer_temperatures
 from ferfusion.errors import DataError
 from ferfusion.modality import Modality
 
@@ -23,19 +24,20 @@ def open_to_prepare(path: Path, subject_pattern: str | None) -> tuple[Dataset, s
         DataError: There are no pictures.
     """
     try:
-        return open_dataset(path, subject_pattern=subject_pattern), None
+        dataset = open_dataset(path, subject_pattern=subject_pattern)
+        return prefer_temperatures(dataset), None
     except DataError as error:
         if not path.is_dir():
             raise
         why = str(error).split("\n")[0].split(". ")[0] + "."
-        pictures, leftovers = list_pictures(path)
+        pictures, leftovers = list_pictures(path, with_grids=True)
         if not pictures:
             raise
     candidates = [
         Candidate(
             file=picture.file,
             expression=UNLABELLED,
-            modality=split_marker(picture.inside.stem)[0] or Modality.VISIBLE,
+            modality=split_marker(picture.inside.stem)[0] or _take_for(picture),
             folders=tuple(picture.inside.parent.parts),
             stem=picture.inside.stem,
         )
@@ -51,4 +53,8 @@ def open_to_prepare(path: Path, subject_pattern: str | None) -> tuple[Dataset, s
         samples=pairing.samples,
         leftovers=(*pairing.leftovers, *leftovers),
     )
-    return name_subjects(dataset, subject_pattern), why
+    return prefer_temperatures(name_subjects(dataset, subject_pattern)), why
+
+
+def _take_for(picture: Picture) -> Modality:
+    return Modality.INFRARED if picture.file.is_grid else Modality.VISIBLE

@@ -29,6 +29,8 @@ class Preparation:
         least_face_px: Narrower faces are kept out.
         aligns: Whether infrared and MSX are laid on the visible picture, or believed to lie there.
         least_quality: Of a registration, below which a sample is kept out.
+        infrared_covers: About how much of the visible picture's width infrared shows, where the
+            camera's file doesn't say it; None for all of it.
         makes_msx: Whether a missing MSX picture is made from the other two.
         span_c: Temperatures of the first and the last colour of infrared pictures made of
             temperatures; None spreads the colours over each picture.
@@ -43,6 +45,7 @@ class Preparation:
     least_face_px: int = LEAST_PX
     aligns: bool = True
     least_quality: float = PASSING_QUALITY
+    infrared_covers: float | None = None
     makes_msx: bool = True
     span_c: tuple[float, float] | None = None
     emissivity: float | None = None
@@ -57,6 +60,11 @@ class Preparation:
         for name in ("margin", "least_quality"):
             if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"--{name.replace('_', '-')} must be a number.")
+        if self.infrared_covers is not None and not 0.2 <= self.infrared_covers <= 5:
+            raise ConfigError(
+                f"--infrared-covers is {self.infrared_covers:g}, but must be from 0.2 to 5: 0.7 if "
+                "infrared shows 70 % of the visible picture's width."
+            )
         if self.scale is not None:
             parse_scale(self.scale)
         CameraSettings(emissivity=self.emissivity).check()
@@ -87,6 +95,8 @@ class Record:
         face_score: How sure, 0 to 1.
         face_px: How wide the face is, in pixels of the picture it was found in.
         roll_deg: How far it was turned clockwise before.
+        beyond_edge: How much of the square, 0 to 1, lies beyond the edge of some modality's
+            picture. There the edge is repeated, and there are no degrees.
         scale: Of the motion of infrared against visible; empty where nothing was registered.
         dx_px: Likewise, in pixels of the visible picture.
         dy_px: Likewise.
@@ -109,6 +119,7 @@ class Record:
     face_score: float | None = None
     face_px: float | None = None
     roll_deg: float | None = None
+    beyond_edge: float | None = None
     scale: float | None = None
     dx_px: float | None = None
     dy_px: float | None = None

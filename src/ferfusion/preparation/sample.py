@@ -10,22 +10,20 @@ from ferfusion.imaging.faces.crop import Crop, frame_face
 from ferfusion.imaging.faces.detector import Face, FaceDetector
 from ferfusion.imaging.faces.warm_faces import find_warm_face
 from ferfusion.imaging.msx import blend_msx
+from ferfusion.imaging.palette import show_heat
 from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.register import Registration, register
 from ferfusion.imaging.registration.search import Reach
 from ferfusion.modality import MODALITIES, Modality
+from ferfusion.preparation.placing import CAMERA, REGISTRATION, register_infrared, start_of
 from ferfusion.preparation.recipe import Preparation, Record
-from ferfusion.preparation.shot import Pictures, Shot, read_shot, show_heat
+from ferfusion.preparation.shot import Pictures, Shot, read_shot
 from ferfusion.sample import Sample
-
-CAMERA = "camera"
 
 _SKIN_C = (25.0, 42.0)
 """Of a face, in the cold or with fever, and a camera that is off by some degrees."""
 
 _NEAR = Reach(shift=0.03, angle_deg=2.0, scale=0.03)
-# The two lenses of a camera are fixed; how far their pictures are apart depends on the distance.
-_PARALLAX = Reach(shift=0.12, angle_deg=2.0, scale=0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +115,11 @@ def _cut(record: Record, laid: "Laid", crop: Crop, preparation: Preparation) -> 
     made = preparation.makes_msx and cut.keys() == {Modality.VISIBLE, Modality.INFRARED}
     if made:
         cut[Modality.MSX] = blend_msx(cut[Modality.VISIBLE], cut[Modality.INFRARED])
+    reached = crop.cut(laid.covered.astype(np.float32), size, outside=0)
     there = " ".join(str(m) for m in MODALITIES if m in cut)
     record = replace(
         record, kept=True, modalities=there, made_msx=made,
-        has_temperatures=temperature_c is not None,
+        has_temperatures=temperature_c is not None, beyond_edge=1 - float(reached.mean()),
     )  # fmt: skip
     return Prepared(record, cut, temperature_c)
 
@@ -191,21 +190,21 @@ def lay_on_visible(shot: Shot, preparation: Preparation) -> Laid:
     seen = shot.pictures
     ground = next(m for m in (Modality.VISIBLE, Modality.MSX, Modality.INFRARED) if m in seen)
     height, width = seen[ground].shape[:2]
-    laid, motions, by = {ground: seen[ground]}, dict[Modality, Motion](), "registration"
+    laid, motions, by = {ground: seen[ground]}, dict[Modality, Motion](), REGISTRATION
     found: dict[Modality, Registration] = {}
     covered = np.ones((height, width), bool)
     for modality in (m for m in MODALITIES if m in seen and m is not ground):
         placement = shot.placement if modality is Modality.INFRARED else None
         motion = placement or Motion()
-        if preparation.aligns:
-            own = _find(shot, ground, modality, motions.get(Modality.INFRARED))
-            if placement is None or own.quality >= preparation.least_quality:
-                motion = own.motion
-            else:
-                own, by = replace(own, motion=placement), CAMERA
-            found[modality] = own
+        if preparation.aligns and (ground, modality) == (Modality.VISIBLE, Modality.INFRARED):
+            found[modality], by = register_infrared(shot, preparation)
+        elif preparation.aligns:
+            near = motions.get(Modality.INFRARED)
+            found[modality] = _lay_by_msx(shot, ground, modality, near, preparation)
+        if modality in found:
+            motion = found[modality].motion
         motions[modality] = motion
-        laid[modality] = lay_on(seen[modality], motion, width, height)
+        laid[modality] = lay_on(seen[modality], motion, width, height, outside=None)
         filled = np.ones(seen[modality].shape[:2], np.uint8)
         covered &= lay_on(filled, motion, width, height) > 0
     temperature_c = shot.temperature_c
@@ -216,16 +215,19 @@ def lay_on_visible(shot: Shot, preparation: Preparation) -> Laid:
     return Laid({m: laid[m] for m in MODALITIES if m in laid}, temperature_c, found, by, covered)
 
 
-def _find(
-    shot: Shot, ground: Modality, modality: Modality, infrared: Motion | None
+def _lay_by_msx(
+    shot: Shot,
+    ground: Modality,
+    modality: Modality,
+    infrared: Motion | None,
+    preparation: Preparation,
 ) -> Registration:
-    visible, picture = shot.pictures[ground], shot.pictures[modality]
-    if modality is Modality.MSX and infrared is not None:
-        near = register(visible, picture, start=infrared, reach=_NEAR)
+    """Lays MSX on visible, first where infrared lies; or infrared on MSX."""
+    below, picture = shot.pictures[ground], shot.pictures[modality]
+    if modality is Modality.INFRARED:
+        return register(below, picture if shot.temperature_c is None else shot.temperature_c)
+    if infrared is not None:
+        near = register(below, picture, start=infrared, reach=_NEAR)
         if near.passed:
             return near
-    if modality is Modality.INFRARED and shot.temperature_c is not None:
-        picture = shot.temperature_c
-    if modality is Modality.INFRARED and shot.placement is not None:
-        return register(visible, picture, start=shot.placement, reach=_PARALLAX)
-    return register(visible, picture)
+    return register(below, picture, start=start_of(preparation))

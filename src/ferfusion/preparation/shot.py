@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -13,7 +14,7 @@ from ferfusion.imaging.camera.kinds import LEVELS, recognise
 from ferfusion.imaging.camera.opening import open_thermogram
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
 from ferfusion.imaging.files import decode_image, read_bytes
-from ferfusion.imaging.palette import colourise
+from ferfusion.imaging.palette import show_heat
 from ferfusion.imaging.registration.motion import Motion
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.recipe import Preparation
@@ -43,50 +44,38 @@ def read_shot(sample: Sample, preparation: Preparation) -> Shot:
     """Reads the files of a sample.
 
     A radiometric camera file gives temperatures, whatever modality its name says; the photo in it
-    is the visible picture of a sample that has no other.
+    is the visible picture of a sample that has no other. The camera's word on how infrared lies
+    counts where the visible picture is that photo, from within the file or saved beside it.
 
     Raises:
         DataError: A file is unusable, or holds counts that nobody gave a scale for.
     """
     files = {m: read_bytes(sample.images[m]) for m in MODALITIES if m in sample.images}
+    radiometric = [m for m in files if _holds_temperatures(sample.images[m], files[m], preparation)]
+    source = max(radiometric, key=lambda m: m is Modality.INFRARED, default=None)
+    thermogram = None if source is None else _open(sample.images[source], preparation)
     pictures: dict[Modality, UInt8[np.ndarray, "_ _ 3"]] = {}
-    thermogram: Thermogram | None = None
     for modality, data in files.items():
         file = sample.images[modality]
-        if thermogram is None and _holds_temperatures(file, data, preparation):
-            thermogram = _open(file, preparation)
-        else:
-            _refuse_counts(modality, file, data)
-            pictures[modality] = decode_image(file, data)
+        if modality is source or (thermogram and modality is Modality.INFRARED):
+            continue
+        if modality is Modality.VISIBLE and modality in radiometric:
+            # A second camera file stands for the photo in it.
+            photo = _open(file, preparation).photo
+            pictures |= {} if photo is None else {modality: photo}
+            continue
+        _refuse_counts(modality, file, data)
+        pictures[modality] = decode_image(file, data)
     if thermogram is None:
         return Shot(pictures, None, None, hash_files(files))
     pictures[Modality.INFRARED] = show_heat(thermogram.temperature_c, preparation.span_c)
     placement = None
-    if Modality.VISIBLE not in pictures and thermogram.photo is not None:
-        pictures[Modality.VISIBLE] = thermogram.photo
-        placement = thermogram.placement
+    if thermogram.photo is not None:
+        visible = pictures.setdefault(Modality.VISIBLE, thermogram.photo)
+        if _show_the_same(visible, thermogram.photo):
+            placement = thermogram.placement
     ordered = {m: pictures[m] for m in MODALITIES if m in pictures}
     return Shot(ordered, thermogram.temperature_c, placement, hash_files(files))
-
-
-def show_heat(
-    temperature_c: Float[np.ndarray, "rows columns"],
-    span_c: tuple[float, float] | None,
-    palette: str = "iron",
-) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Gives temperatures in false colour; where there is none, the coldest colour.
-
-    Args:
-        temperature_c: Degrees Celsius; NaN where there is no value.
-        span_c: Of the first and the last colour; None spreads them over what is seen.
-        palette: One of `PALETTES`.
-    """
-    known = temperature_c[np.isfinite(temperature_c)]
-    if span_c is None:
-        low, high = (float(v) for v in np.percentile(known, (1, 99))) if known.size else (0.0, 1.0)
-        span_c = (low, high) if high > low else (low - 0.5, low + 0.5)
-    filled = np.where(np.isfinite(temperature_c), temperature_c, np.float32(span_c[0]))
-    return colourise(filled, *span_c, palette)
 
 
 def hash_files(files: Mapping[Modality, bytes]) -> str:
@@ -114,6 +103,11 @@ def _refuse_counts(modality: Modality, file: ImageFile, data: bytes) -> None:
             f"{file} holds 16-bit counts of a sensor, so it is no photograph: give --scale if it "
             "is infrared, or put it into a folder called infrared to use its mere pattern."
         )
+
+
+def _show_the_same(first: UInt8[np.ndarray, "_ _ 3"], second: UInt8[np.ndarray, "_ _ 3"]) -> bool:
+    """Whether two pictures are one, apart from how they were saved."""
+    return first.shape == second.shape and cv2.norm(first, second, cv2.NORM_L1) < 5 * first.size
 
 
 def _open(file: ImageFile, preparation: Preparation) -> Thermogram:

@@ -229,6 +229,8 @@ class StudySummary:
         skipped: What failed or was left out.
         leaks: What the audit of the splits found and was told to ignore, one sentence each.
         audited: One sentence on what the audit looked at; None where there was none.
+        likely_shared: One sentence on who, by a guess from names or times, is in test and in
+            another part; None where everybody is named or nobody seems to be.
         remarks: Question of a comparison, or "cost" -> what a reader must know of it.
         reported: Key of a model -> what others report for it on the data these classes are of.
     """
@@ -244,5 +246,6 @@ class StudySummary:
     skipped: tuple[Skipped, ...] = ()
     leaks: tuple[str, ...] = ()
     audited: str | None = None
+    likely_shared: str | None = None
     remarks: Mapping[str, str] = field(default_factory=dict[str, str])
     reported: Mapping[str, Reported] = field(default_factory=dict[str, Reported])

@@ -50,6 +50,7 @@ def summarise_study(
     skipped: Sequence[Skipped] = (),
     leaks: Sequence[str] = (),
     audited: str | None = None,
+    likely_shared: str | None = None,
 ) -> StudySummary:
     """Gathers what the report shows.
 
@@ -64,6 +65,7 @@ def summarise_study(
         skipped: Runs that failed, and why.
         leaks: What the audit found and the user chose to ignore.
         audited: What the audit looked at.
+        likely_shared: Who, by a guess, is in test and in another part.
     """
     first = {run.record.variant: run.facts for run in reversed(finished)}
     names = dict.fromkeys(run.record.variant for run in finished)
@@ -80,6 +82,7 @@ def summarise_study(
         skipped=tuple(skipped),
         leaks=tuple(leaks),
         audited=audited,
+        likely_shared=likely_shared,
         reported=_find_reported(finished, dataset.labels),
     )
 

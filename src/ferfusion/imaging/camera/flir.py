@@ -70,7 +70,7 @@ def read_flir(name: str, data: bytes, overrides: CameraSettings) -> Thermogram:
             doubts.append(f"The camera's own picture can't be used: {error}")
     elif is_jpeg:
         doubts.append("The file is cut short: the camera's own picture is missing.")
-    model = records[_CALIBRATION][212:244].split(b"\0")[0].decode("ascii", "ignore").strip()
+    model = records[_CALIBRATION][212:244].split(b"\0")[0].decode("ascii", "ignore").strip(" *")
     camera = (read_camera(name, data) if picture is not None else None) or model or None
     return Thermogram(
         kind=FLIR_JPEG if is_jpeg else FLIR_FFF,

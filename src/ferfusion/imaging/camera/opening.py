@@ -22,6 +22,7 @@ from ferfusion.imaging.camera.palette_pictures import invert_palette, rank_palet
 from ferfusion.imaging.camera.seek import read_seek
 from ferfusion.imaging.camera.text_grid import read_text_grid
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram, find_doubts
+from ferfusion.imaging.camera.triple import find_lit
 from ferfusion.imaging.files import decode_image, read_bytes, read_image, recognise_impostor
 from ferfusion.imaging.palette import PALETTES, find_palette
 from ferfusion.sample import ImageFile
@@ -196,6 +197,14 @@ def _finish(read: Thermogram, name: str, overrides: CameraSettings) -> Thermogra
             "damaged, or emissivity and distance make no sense."
         )
     doubts = find_doubts(temperature_c, read.settings)
+    if read.photo is not None:
+        rows, columns = find_lit(read.photo)
+        if read.photo[rows, columns].shape != read.photo.shape:
+            doubts = (
+                "The photo has a black frame, which is cut off the aligned pictures; photo and "
+                "temperatures keep all.",
+                *doubts,
+            )
     if overrides.known() and read.settings == CameraSettings():
         names = ", ".join(overrides.known())
         doubts = (

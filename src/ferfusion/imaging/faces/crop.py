@@ -14,7 +14,7 @@ MARGIN = 0.25
 """Around the face's box on each side, in parts of its longer side: hair, ears and neck stay in."""
 
 MOST_ROLL_DEG = 45.0
-"""A face turned further is left as it is: most likely its points are wrong."""
+"""A face turned further is left as it is, unless its points lie as in a face."""
 
 _MOST_OUTSIDE = 0.08
 
@@ -60,14 +60,15 @@ class Crop:
         picture: Num[np.ndarray, "height width *channels"],
         size_px: int,
         *,
-        outside: float = 0,
+        outside: float | None = None,
     ) -> Num[np.ndarray, "{size_px} {size_px} *channels"]:
         """Cuts the square out of a picture: colours, or temperatures as float32.
 
         Args:
             picture: Visible, or another one that was laid on it.
             size_px: Side of what comes out.
-            outside: What stands where the square reaches out of the picture.
+            outside: What stands where the square reaches out of the picture; None repeats the
+                edge, as augmentation does: a model takes a black wedge for a part of the face.
         """
         return warp(picture, self.matrix(size_px), size_px, size_px, outside=outside)
 
@@ -87,7 +88,8 @@ def frame_face(
         margin: Around its box, in parts of the box's longer side.
         straightens: Whether the eyes become level.
     """
-    roll = face.roll_deg if straightens and abs(face.roll_deg) <= MOST_ROLL_DEG else 0.0
+    is_believed = abs(face.roll_deg) <= MOST_ROLL_DEG or not face.is_strained
+    roll = face.roll_deg if straightens and is_believed else 0.0
     crop = Crop(0, 0, 1, 0)
     for share in np.linspace(margin, 0.0, 6):
         side = max(face.width, face.height) * (1 + 2 * float(share))

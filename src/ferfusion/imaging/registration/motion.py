@@ -85,7 +85,7 @@ def lay_on(
     width: int,
     height: int,
     *,
-    outside: float | tuple[float, float, float] = 0,
+    outside: float | tuple[float, float, float] | None = 0,
 ) -> Num[np.ndarray, "_ _ *channels"]:
     """Undoes the motion: gives the infrared picture as it lies on the visible one.
 
@@ -95,7 +95,7 @@ def lay_on(
         width: Of the visible picture; the answer has its size.
         height: Likewise.
         outside: What stands where the infrared picture doesn't reach. NaN is right for
-            temperatures.
+            temperatures; None repeats the edge.
     """
     columns, rows = infrared.shape[1], infrared.shape[0]
     factor = columns / width

@@ -1,0 +1,1 @@
+"""A trained model goes out: exported with its proof and its card, to a folder, a file or a hub."""

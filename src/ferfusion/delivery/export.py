@@ -1,0 +1,289 @@
+"""From a finished run to a bundle: the graph, the proof that it is the trained model, the card."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferfusion.data.dataset import Dataset
+from ferfusion.data.splits import read_split
+from ferfusion.errors import CheckpointError, ConfigError, DataError, ParityError, ResultsError
+from ferfusion.evaluation.calibration import apply_temperature
+from ferfusion.evaluation.coverage import AnswerRule
+from ferfusion.evaluation.predictions import read_predictions
+from ferfusion.evaluation.run_folder import SEEN, SPLIT, TEST, read_facts
+from ferfusion.inference import bundle
+from ferfusion.inference.graph import export_graph
+from ferfusion.inference.manners import DEFAULT_COVERAGE, read_manners
+from ferfusion.inference.model_facts import ModelFacts, Precision
+from ferfusion.inference.parity import Parity, measure_parity
+from ferfusion.inference.pictures import read_square
+from ferfusion.inference.quantisation import Pictures
+from ferfusion.inference.runner import open_graph
+from ferfusion.models.blueprint import list_needed
+from ferfusion.models.checkpoint import Checkpoint, load_checkpoint
+from ferfusion.reporting.model_card import CardFacts, describe_licences, write_card
+from ferfusion.sample import Sample
+
+BOUNDS: Mapping[Precision, float] = {"fp32": 1e-3, "int8": 0.1}
+"""How far a probability may be off: fp32 sums in another order, int8 rounds every number."""
+
+PARITY_SAMPLES = 200
+WHOLE_SAMPLES = 32
+"""So many are also asked as they are in their files, resized inside the graph, one by one."""
+CALIBRATION_SAMPLES = 256
+
+Advance = Callable[[str], None]
+"""Told what begins."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was written.
+
+    Attributes:
+        path: Its folder or file.
+        facts: What the model takes and gives.
+        parity: The certificate's figures, the worse of both ways in.
+        bound: What they were held against.
+        rule: When it would rather not answer.
+    """
+
+    path: Path
+    facts: ModelFacts
+    parity: Parity
+    bound: float
+    rule: AnswerRule | None
+
+
+def export_run(
+    run: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    precision: Precision = "fp32",
+    coverage: float = DEFAULT_COVERAGE,
+    bound: float | None = None,
+    note: str = "",
+    overwrite: bool = False,
+    advance: Advance = lambda _: None,
+) -> Exported:
+    """Writes a bundle of a finished run, if the graph says what the trained model says.
+
+    Args:
+        run: The folder of a single model, early or late fusion.
+        dataset: What it was trained and tested on, or other samples of the same kind. Parity is
+            measured on its test samples. If it has none, any will do.
+        out: A new folder, or a new file that ends in `.zip`.
+        precision: `int8` is calibrated on training samples, which must be there.
+        coverage: Share of the validation samples that the model answers; see `AnswerRule`.
+        bound: The largest difference of a probability that passes; None takes `BOUNDS`.
+        note: A sentence about the data, for the card.
+        overwrite: Replaces a bundle that is there already.
+        advance: Told what begins.
+
+    Raises:
+        ParityError: The graph is farther off than the bound. Nothing is written.
+        CheckpointError: The run can't be exported.
+        DataError: No sample has all modalities that the model looks at.
+        ResultsError: Something is at `out` that may not be replaced.
+    """
+    if out.exists() and not (overwrite and bundle.is_bundle(out)):
+        raise ResultsError(
+            f"{out} is there already. Give another --out, or say --overwrite if it is a bundle."
+        )
+    facts = read_facts(run)
+    checkpoint = load_checkpoint(run)
+    temperature, rule = read_manners(run, coverage)
+    parts = _sort_samples(run, dataset, checkpoint)
+    limit = BOUNDS[precision] if bound is None else bound
+    with tempfile.TemporaryDirectory(prefix="ferfusion-export-") as folder:
+        graph = Path(folder) / bundle.GRAPH
+        calibration: Pictures | None = None
+        if precision == "int8":
+            advance("reading training pictures")
+            calibration = _read_calibration(checkpoint, parts["train"])
+        advance("exporting")
+        model_facts = export_graph(
+            checkpoint, graph, temperature=temperature, calibration=calibration
+        )
+        advance("asking graph and trained model about the same samples")
+        certified, samples = parts["unseen"] or parts["train"], PARITY_SAMPLES
+        parity = _measure(graph, checkpoint, _spread(certified, samples))
+        if not parity.holds(limit):
+            raise ParityError(
+                f"The {precision} graph is not the trained model: a probability is off by "
+                f"{parity.max_probability_difference:.3g}, more than the bound {limit:g}, and "
+                f"{100 * parity.label_agreement:.1f} % of {parity.samples} labels agree. Nothing "
+                "is written. "
+                + (
+                    "Export in fp32, or allow more with --bound if you accept the loss."
+                    if precision == "int8"
+                    else "Please report this, with the versions that `ferfusion check` prints."
+                )
+            )
+        body = _describe(run, facts, checkpoint, model_facts, rule, note)
+        certificate = {
+            **asdict(parity),
+            "bound": limit,
+            "asked": "test samples" if parts["test"] else "samples of the data given",
+            "ways": ["squeezed by the runner", "squeezed inside the graph"],
+        }
+        card = CardFacts(facts={**body, "answer_rule": rule and asdict(rule)}, parity=certificate)
+        seen = json.loads((run / SEEN).read_text()) if (run / SEEN).is_file() else {}
+        seen.pop("subjects", None)  # names of people don't travel
+        bundle.write_bundle(
+            out,
+            graph,
+            rule=rule,
+            facts=body,
+            texts={
+                bundle.PARITY: json.dumps(certificate, indent=2) + "\n",
+                bundle.SEEN: json.dumps(seen) + "\n",
+                bundle.CARD: write_card(card),
+                bundle.LICENCES: describe_licences(body["backbone"], body["weights"]),
+            },
+        )
+    return Exported(out, model_facts, parity, limit, rule)
+
+
+def _sort_samples(
+    run: Path, dataset: Dataset, checkpoint: Checkpoint
+) -> dict[str, tuple[Sample, ...]]:
+    """Gives the samples that trained the model, that tested it, and all it hasn't learned from."""
+    needed = list_needed(checkpoint.blueprint)
+    complete = dataset.complete_in(needed).samples
+    if not complete:
+        raise DataError(
+            f"No sample of {dataset.root} has all that this model looks at: {', '.join(needed)}. "
+            "Name the data it was trained on with --data."
+        )
+    split = read_split(run / SPLIT) if (run / SPLIT).is_file() else None
+    part_of = {} if split is None else {i: part for part, ids in split.parts.items() for i in ids}
+    train = tuple(s for s in complete if part_of.get(s.id) == "train")
+    test = tuple(s for s in complete if part_of.get(s.id) == "test")
+    others = tuple(s for s in complete if s.id not in part_of)
+    return {"train": train, "test": test, "unseen": test or others}
+
+
+def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Takes at most so many, spread evenly over the data, which lies sorted by class."""
+    if len(samples) <= count:
+        return list(samples)
+    return [samples[row] for row in np.linspace(0, len(samples) - 1, count).round().astype(int)]
+
+
+def _read_calibration(checkpoint: Checkpoint, train: Sequence[Sample]) -> Pictures:
+    if not train:
+        raise ConfigError(
+            "An int8 graph is calibrated on training pictures, and none of the run's is in this "
+            "data. Name the data it was trained on with --data, or export in fp32."
+        )
+    preprocessing = checkpoint.preprocessing
+    chosen = _spread(train, CALIBRATION_SAMPLES)
+    return {
+        m: np.stack([
+            read_square(
+                sample.images[m],
+                preprocessing.size_px,
+                heat=preprocessing.heat if m == "infrared" else None,
+            )
+            for sample in chosen
+        ])
+        for m in list_needed(checkpoint.blueprint)
+    }  # fmt: skip
+
+
+def _measure(graph: Path, checkpoint: Checkpoint, samples: Sequence[Sample]) -> Parity:
+    """Gives the worse of both ways in: pictures squeezed before the graph, and inside it."""
+    runner = open_graph(graph)
+    squeezed = measure_parity(runner, checkpoint, samples)
+    whole = measure_parity(
+        runner, checkpoint, _spread(samples, WHOLE_SAMPLES), in_graph_resize=True
+    )
+    return Parity(
+        samples=squeezed.samples,
+        max_probability_difference=max(
+            squeezed.max_probability_difference, whole.max_probability_difference
+        ),
+        label_agreement=min(squeezed.label_agreement, whole.label_agreement),
+    )
+
+
+def _describe(
+    run: Path,
+    facts: Mapping[str, Any],
+    checkpoint: Checkpoint,
+    model_facts: ModelFacts,
+    rule: AnswerRule | None,
+    note: str,
+) -> dict[str, Any]:
+    """Gives what stands in bundle.json, and on the card."""
+    try:
+        record = facts["record"]
+        split = read_split(run / SPLIT)
+        seen = json.loads((run / SEEN).read_text()) if (run / SEEN).is_file() else {}
+        return {
+            "name": record["model"],
+            "ferfusion": version("ferfusion"),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "labels": list(model_facts.labels),
+            "modalities": [str(m) for m in model_facts.modalities],
+            "size_px": model_facts.size_px,
+            "precision": model_facts.precision,
+            "temperature": model_facts.temperature,
+            "infrared_as": str(model_facts.heat or "picture"),
+            "fusion": record["fusion"],
+            "steps": record["steps"],
+            "backbone": checkpoint.blueprint.backbone,
+            "weights": Path(str(facts["weights"])).name,
+            "parameters": record["parameters"],
+            "late_weights": facts["late_weights"],
+            "recipe": dict(checkpoint.recipe),
+            "trained_on": {
+                "note": note,
+                "fingerprint": facts["data_fingerprint"],
+                "split": record["split"],
+                "split_checksum": facts["split_checksum"],
+                "samples": {part: len(ids) for part, ids in split.parts.items()},
+                "people_learned_from": len(seen.get("subjects", ())),
+                "shared_people": facts["shared_subjects"],
+                "leaks": facts["leaks"],
+            },
+            "test": _describe_test(run, model_facts.temperature, rule),
+            "versions": facts["versions"],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The facts of {run} are damaged or from an old ferfusion ({error!r}). Make the run "
+            "again."
+        ) from error
+
+
+def _describe_test(run: Path, temperature: float, rule: AnswerRule | None) -> dict[str, Any]:
+    """Counts right answers on the test split: of all, of those that are given, by class."""
+    test = read_predictions(run / TEST)
+    calibrated = apply_temperature(test.probs, temperature)
+    least = 0.0 if rule is None else rule.least_confidence
+    answered = calibrated.max(axis=1) >= least
+    people = {subject for subject in test.subjects if subject is not None}
+    return {
+        "n": len(test),
+        "people": len(people),
+        "correct": int(test.correct.sum()),
+        "answered": int(answered.sum()),
+        "answered_correct": int(test.correct[answered].sum()),
+        "by_class": {
+            label: {
+                "n": int((test.labels == place).sum()),
+                "correct": int(test.correct[test.labels == place].sum()),
+            }
+            for place, label in enumerate(test.classes)
+        },
+    }
