@@ -17,11 +17,13 @@ import hypothesis
 import lightning_fabric  # noqa: F401
 import matplotlib.figure  # noqa: F401
 import numpy as np
+import onnx
 import pytest
 import scipy.stats  # noqa: F401
 import sklearn.metrics  # noqa: F401
 import timm  # noqa: F401
 from jaxtyping import install_import_hook
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 # Before anything of ferfusion is imported: its functions then check types and shapes of arrays.
@@ -39,9 +41,17 @@ os.environ.pop("FERFUSION_CACHE", None)
 from ferfusion.data.cache import ImageStore  # noqa: E402
 from ferfusion.data.splits import Split  # noqa: E402
 from ferfusion.errors import WeightsError  # noqa: E402
+from ferfusion.evaluation.coverage import AnswerRule  # noqa: E402
 from ferfusion.imaging.faces.detector import FaceDetector  # noqa: E402
 from ferfusion.imaging.faces.weights import fetch_weights  # noqa: E402
-from ferfusion.modality import MODALITIES  # noqa: E402
+from ferfusion.inference.bundle import write_bundle  # noqa: E402
+from ferfusion.inference.model_facts import (  # noqa: E402
+    METADATA_KEY,
+    OUTPUT,
+    ModelFacts,
+    name_picture,
+)
+from ferfusion.modality import MODALITIES, Modality  # noqa: E402
 from ferfusion.sample import ImageFile, Sample  # noqa: E402
 
 # A busy machine is no reason to fail.
@@ -113,6 +123,60 @@ def make_split() -> Callable[[ImageStore], Split]:
         return Split("subject", 0, {part: tuple(ids) for part, ids in parts.items()})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Gives a bundle of visible and infrared that is asked in a millisecond.
+
+    Each class is the more probable the more of its colour there is, in visible twice as much as
+    in infrared.
+    """
+    folder = tmp_path_factory.mktemp("tiny")
+    graph = folder / "tiny.onnx"
+    _write_tiny_graph(graph, LABELS)
+    facts = {
+        "name": "tiny",
+        "test": {"n": 90, "correct": 76},
+        "trained_on": {
+            "note": "Noise of three colours.",
+            "samples": {"train": 420, "val": 90, "test": 90},
+            "people_learned_from": 70,
+            "leaks": [],
+            "shared_people": 0,
+        },
+    }
+    rule = AnswerRule(least_confidence=0.45, coverage=0.9, n=90)
+    write_bundle(folder / "TINY", graph, rule=rule, facts=facts, texts={})
+    return folder / "TINY"
+
+
+def _write_tiny_graph(path: Path, labels: tuple[str, ...]) -> None:
+    modalities = (Modality.VISIBLE, Modality.INFRARED)
+    nodes = [helper.make_node("Add", ["of_visible", "of_infrared"], ["logits"])]
+    nodes.append(helper.make_node("Softmax", ["logits"], [OUTPUT], axis=-1))
+    constants = [numpy_helper.from_array(np.array([1, 2], np.int64), "rows_and_columns")]
+    inputs = []
+    for modality, steepness in zip(modalities, (0.04, 0.02), strict=True):
+        name = name_picture(modality)
+        inputs.append(helper.make_tensor_value_info(name, TensorProto.UINT8, ["n", "h", "w", 3]))
+        constants.append(numpy_helper.from_array(np.float32(steepness), f"steep_{modality}"))
+        nodes[:0] = [
+            helper.make_node("Cast", [name], [f"float_{modality}"], to=TensorProto.FLOAT),
+            helper.make_node(
+                "ReduceMean",
+                [f"float_{modality}", "rows_and_columns"],
+                [f"mean_{modality}"],
+                keepdims=0,
+            ),
+            helper.make_node("Mul", [f"mean_{modality}", f"steep_{modality}"], [f"of_{modality}"]),
+        ]
+    output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", len(labels)])
+    graph = helper.make_graph(nodes, "tiny", inputs, [output], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    facts = ModelFacts(labels, modalities, 32, "fp32", 1.0, "early", "colours", {})
+    helper.set_model_props(model, {METADATA_KEY: facts.to_text()})
+    onnx.save(model, path)
 
 
 @pytest.fixture(scope="session")

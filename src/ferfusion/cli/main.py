@@ -9,6 +9,7 @@ import click
 from ferfusion.cli import picture_commands
 from ferfusion.cli.groups import FOLDER, Commands
 from ferfusion.cli.options import DATA, MACHINE, MODEL, TRAINING, settings_options
+from ferfusion.cli.serve import serve
 from ferfusion.config import Settings, render
 from ferfusion.errors import FerfusionError, find_remedy
 
@@ -354,6 +355,9 @@ def explain(
     ids = tuple(one.strip() for one in (samples or "").split(",") if one.strip())
     wishes = Wishes(method, explained, ids, count, measure, absent, part)
     run_explain(run, data, out, wishes, settings, overwrites=overwrite)
+
+
+app.add_command(serve)
 
 
 @app.command(short_help="Make a finished run once more and compare.")

@@ -15,15 +15,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from ferfusion.evaluation.proportion import Interval as Interval
+from ferfusion.evaluation.proportion import wilson as wilson
+
 _TOGETHER = 2**22  # how often each person was drawn, in how many draws: 34 MB
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A range that covers the true value in the stated share of experiments (95 % by default)."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -46,25 +41,6 @@ class PairedTest:
     def difference(self) -> float:
         """Accuracy of the first model minus that of the second."""
         return (self.only_a - self.only_b) / self.n
-
-
-def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
-    """Gives Wilson's score interval of a proportion.
-
-    Honest for one model on one test split, when its samples are independent. With several pictures
-    of each person it is somewhat too narrow.
-
-    >>> interval = wilson(76, 90)
-    >>> round(interval.low, 3), round(interval.high, 3)
-    (0.756, 0.905)
-
-    Raises:
-        ValueError: There is no sample, or more are correct than there are.
-    """
-    if not 0 <= correct <= n or n == 0:
-        raise ValueError(f"{correct} of {n} is not a proportion.")
-    interval = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
-    return Interval(float(interval.low), float(interval.high))
 
 
 def bootstrap_by_subject(

@@ -222,7 +222,19 @@ def read_image_size(file: ImageFile) -> tuple[int, int]:
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    picture = _open_picture(file, io.BytesIO(read_bytes(file)))
+    return measure_image(file, read_bytes(file))
+
+
+def measure_image(file: ImageFile | str, data: bytes) -> tuple[int, int]:
+    """Does what `read_image_size` does with the bytes of a file that was read before.
+
+    Raises:
+        ImageError: As `read_image`, save for damage behind the header.
+    """
+    _check_bytes(file, len(data))
+    if not data:
+        raise _empty(file)
+    picture = _open_picture(file, io.BytesIO(data))
     width, height = picture.size
     # Pillow turns a TIFF's size by itself (since 11.0); a PNG whose EXIF doesn't come first would
     # be decoded to find it.

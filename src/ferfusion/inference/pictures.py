@@ -10,6 +10,7 @@ from PIL import Image
 
 from ferfusion.data.cache import resize
 from ferfusion.errors import DataError, ImageError
+from ferfusion.imaging.camera.opening import decode_thermogram
 from ferfusion.imaging.files import MAX_MEBIBYTES, decode_image, read_bytes, take_pillow
 from ferfusion.imaging.heat_input import read_picture, show_heat_to_model
 from ferfusion.preprocessing import HeatInput
@@ -39,8 +40,8 @@ def read_square(
     """Gives a picture as models look at it.
 
     Args:
-        source: In any form; arrays are RGB. For a model of temperatures the path of a file with
-            them, or an array of degrees Celsius, rows x columns, NaN where there is none.
+        source: In any form; arrays are RGB. For a model of temperatures a file with them, or an
+            array of degrees Celsius, rows x columns, NaN where there is none.
         size_px: Side of the square.
         name: What messages call a picture that has no path.
         reduced: Whether large JPEGs may be decoded at a half, a quarter or an eighth. It takes
@@ -51,28 +52,50 @@ def read_square(
     Raises:
         DataError: It can't be used, or holds no temperatures; says why.
     """
-    if heat is not None:
-        return resize(_show_heat(source, name, heat), size_px)
     at_least_px = size_px if reduced else None
+    return resize(read_whole(source, name=name, at_least_px=at_least_px, heat=heat), size_px)
+
+
+def read_whole(
+    source: Picture,
+    *,
+    name: str = "The picture",
+    at_least_px: int | None = None,
+    heat: HeatInput | None = None,
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Gives a picture as models look at it, but in its own size.
+
+    Args:
+        source: See `read_square`.
+        name: Likewise.
+        at_least_px: As in `decode_image`.
+        heat: See `read_square`.
+
+    Raises:
+        DataError: It can't be used, or holds no temperatures; says why.
+    """
+    if heat is not None:
+        return _show_heat(source, name, heat)
     if isinstance(source, (str, os.PathLike, ImageFile)):
         file = source if isinstance(source, ImageFile) else ImageFile(Path(source))
         if file.is_grid:
-            return resize(read_picture(file), size_px)
-        return resize(decode_image(file, read_bytes(file), at_least_px=at_least_px), size_px)
+            return read_picture(file)
+        return decode_image(file, read_bytes(file), at_least_px=at_least_px)
     if isinstance(source, bytes):
-        return resize(decode_image(name, source, at_least_px=at_least_px), size_px)
+        return decode_image(name, source, at_least_px=at_least_px)
     if isinstance(source, np.ndarray):
-        return resize(_check_array(source, name), size_px)
+        return _check_array(source, name)
     if isinstance(source, Image.Image):
-        return resize(take_pillow(name, source), size_px)
-    data = _read_stream(source, name)
-    return resize(decode_image(name, data, at_least_px=at_least_px), size_px)
+        return take_pillow(name, source)
+    return decode_image(name, _read_stream(source, name), at_least_px=at_least_px)
 
 
 def _show_heat(source: Picture, name: str, heat: HeatInput) -> UInt8[np.ndarray, "rows columns 3"]:
     if isinstance(source, (str, os.PathLike, ImageFile)):
         file = source if isinstance(source, ImageFile) else ImageFile(Path(source))
         return read_picture(file, heat)
+    if isinstance(source, bytes):
+        return show_heat_to_model(decode_thermogram(name, source).temperature_c, heat)
     if (
         isinstance(source, np.ndarray)
         and source.ndim == 2
@@ -81,8 +104,8 @@ def _show_heat(source: Picture, name: str, heat: HeatInput) -> UInt8[np.ndarray,
     ):
         return show_heat_to_model(source.astype(np.float32), heat)
     raise DataError(
-        f"{name} must hold temperatures for this model: give the path of a file with them, or a "
-        f"NumPy array of degrees Celsius (float), rows x columns, not {_describe(source)}."
+        f"{name} must hold temperatures for this model: give a file with them, or a NumPy "
+        f"array of degrees Celsius (float), rows x columns, not {_describe(source)}."
     )
 
 

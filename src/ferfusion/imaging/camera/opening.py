@@ -75,10 +75,36 @@ def open_thermogram(
         ThermogramError: It holds no temperatures, or not in a way that is read.
         ConfigError: An option makes no sense, or flyr is missing.
     """
+    kind, data = read_kind(path)
+    return _read(kind, str(path), data, scale, overrides, palette, value_range_c)
+
+
+def decode_thermogram(name: str, data: bytes) -> Thermogram:
+    """Does what `open_thermogram` does with the bytes of a file that was read before.
+
+    Args:
+        name: What messages call it.
+        data: All of it.
+
+    Raises:
+        ImageError: It is a damaged picture.
+        ThermogramError: It holds no temperatures, or not in a way that is read.
+        ConfigError: flyr is missing.
+    """
+    return _read(recognise(name, data), name, data)
+
+
+def _read(
+    kind: Kind,
+    name: str,
+    data: bytes,
+    scale: Scale | None = None,
+    overrides: CameraSettings | None = None,
+    palette: str | None = None,
+    value_range_c: tuple[float, float] | None = None,
+) -> Thermogram:
     overrides = overrides or CameraSettings()
     overrides.check()
-    kind, data = read_kind(path)
-    name = str(path)
     if kind in (kinds.FLIR_JPEG, kinds.FLIR_FFF):
         read = read_flir(name, data, overrides)
     elif kind == kinds.SEEK_HIR:

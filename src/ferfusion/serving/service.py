@@ -1,0 +1,148 @@
+"""What a server does for a request: reads its pictures, asks the model, gives plain values."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import numpy as np
+from fastapi import HTTPException, Request
+from jaxtyping import UInt8
+
+from ferfusion.data.cache import resize
+from ferfusion.imaging.files import measure_image
+from ferfusion.inference.engines import count_processors
+from ferfusion.inference.pictures import read_whole
+from ferfusion.inference.predictor import Predictor
+from ferfusion.modality import Modality
+from ferfusion.serving.about import describe_model
+from ferfusion.serving.batching import Batcher
+from ferfusion.serving.explaining import explain, tell_prediction
+from ferfusion.serving.limits import Limits, Places
+from ferfusion.serving.metrics import Metrics
+from ferfusion.serving.uploads import read_uploads
+
+T = TypeVar("T")
+
+_MAP_SHARE = 1 / 3
+"""Of a request's time, for the heat maps of an explanation."""
+
+
+class Service:
+    """A model with its threads, its places and its counts."""
+
+    def __init__(self, model: Predictor, limits: Limits) -> None:
+        self.model = model
+        self.limits = limits
+        self.about = describe_model(model)
+        self._places = Places(limits.places)
+        self._explanations = Places(limits.explanations)
+        self.metrics = Metrics(self._places)
+        self._readers = ThreadPoolExecutor(count_processors(), "read")
+        self._asker = ThreadPoolExecutor(1, "ask")
+        self._explainer = ThreadPoolExecutor(1, "explain")
+        self._batcher = Batcher(
+            model.runner,
+            self._asker,
+            count_coming=lambda: self._places.taken,
+            tell_size=self.metrics.count_batch,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Answers questions meanwhile."""
+        work = asyncio.create_task(self._batcher.work())
+        try:
+            yield
+        finally:
+            work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+            for pool in (self._readers, self._asker, self._explainer):
+                pool.shutdown(cancel_futures=True)
+
+    async def predict(self, request: Request) -> dict[str, Any]:
+        """Answers about the pictures of a request.
+
+        Raises:
+            HTTPException: The house is full, or the request can't be answered.
+            DataError: A picture can't be used.
+        """
+        began = time.perf_counter()
+        with _taking(self._places):
+            pictures = await self._read(request, self._read_square)
+            probs = await self._batcher.ask(pictures)
+        return {
+            **tell_prediction(self.model.interpret(probs)),
+            "model": self.about.name,
+            "milliseconds": _since(began),
+        }
+
+    async def explain(self, request: Request) -> dict[str, Any]:
+        """Answers about the pictures of a request, and shows what the answer rests on.
+
+        Raises:
+            HTTPException: As `predict`.
+            DataError: Likewise.
+        """
+        began = time.perf_counter()
+        with _taking(self._explanations):
+            pictures = await self._read(request, self._read_whole)
+            seconds = _MAP_SHARE * self.limits.seconds
+            shown = await _call(
+                self._explainer, lambda: explain(self.model, pictures, seconds=seconds)
+            )
+        return {**shown, "model": self.about.name, "milliseconds": _since(began)}
+
+    async def _read(
+        self, request: Request, read: Callable[[Modality, bytes], UInt8[np.ndarray, "_ _ 3"]]
+    ) -> Mapping[Modality, UInt8[np.ndarray, "_ _ 3"]]:
+        files = await read_uploads(request, self.limits.max_bytes)
+        wanted = self.model.modalities
+        if set(files) != set(wanted):
+            raise HTTPException(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"This model looks at {' and '.join(wanted)}: send one file in each of these "
+                f"fields and no other. Sent: {', '.join(files) or 'nothing'}.",
+            )
+        jobs = (_call(self._readers, lambda m=m: read(m, files[m])) for m in wanted)
+        return dict(zip(wanted, await asyncio.gather(*jobs), strict=True))
+
+    def _read_square(self, modality: Modality, data: bytes) -> UInt8[np.ndarray, "size size 3"]:
+        return resize(self._read_whole(modality, data), self.model.facts.size_px)
+
+    def _read_whole(self, modality: Modality, data: bytes) -> UInt8[np.ndarray, "_ _ 3"]:
+        name, heat = f"The {modality} picture", self.model.facts.heat_of(modality)
+        # Files with temperatures have limits of their own, far below.
+        if heat is None:
+            width, height = measure_image(name, data)
+            if width * height > self.limits.max_megapixels * 1e6:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    f"{name} has {width * height / 1e6:.0f} megapixels, and "
+                    f"{self.limits.max_megapixels:g} are allowed. Save it smaller.",
+                )
+        return read_whole(data, name=name, heat=heat)
+
+
+@contextmanager
+def _taking(places: Places) -> Iterator[None]:
+    with places.take() as is_free:
+        if not is_free:
+            raise HTTPException(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "Too many are asking at this moment. Come back in a second.",
+                {"retry-after": "1"},
+            )
+        yield
+
+
+async def _call(executor: Executor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+
+def _since(began: float) -> float:
+    return round(1000 * (time.perf_counter() - began), 2)
