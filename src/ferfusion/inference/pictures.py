@@ -12,6 +12,7 @@ from ferfusion.data.cache import resize
 from ferfusion.errors import DataError, ImageError
 from ferfusion.imaging.files import MAX_MEBIBYTES, decode_image, read_bytes, take_pillow
 from ferfusion.imaging.heat_input import read_picture, show_heat_to_model
+from ferfusion.imaging.msx import blend_msx
 from ferfusion.preprocessing import HeatInput
 from ferfusion.sample import ImageFile
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 else:
     # What people give is checked below, with a sentence for what it is not.
     Picture = object
+
+MSX_PX = 224
+"""Side of the pictures that `ferfusion prepare` blends, unless told otherwise."""
 
 _WANTED = (
     "a path, bytes, an open file, a Pillow picture, or a NumPy array of bytes (uint8), rows x "
@@ -67,6 +71,23 @@ def read_square(
         return resize(take_pillow(name, source), size_px)
     data = _read_stream(source, name)
     return resize(decode_image(name, data, at_least_px=at_least_px), size_px)
+
+
+def make_msx(
+    visible: Picture, infrared: Picture, *, size_px: int = MSX_PX
+) -> UInt8[np.ndarray, "{size_px} {size_px} 3"]:
+    """Gives an MSX-style picture of two that are cut alike, as `ferfusion prepare` makes it.
+
+    Args:
+        visible: In any form.
+        infrared: Likewise, in false colours; it shows the same square of the scene.
+        size_px: Outlines are as fine as in pictures of this side.
+
+    Raises:
+        DataError: One of them can't be used.
+    """
+    seen = read_square(visible, size_px, name="The visible picture")
+    return blend_msx(seen, read_square(infrared, size_px, name="The infrared picture"))
 
 
 def _show_heat(source: Picture, name: str, heat: HeatInput) -> UInt8[np.ndarray, "rows columns 3"]:
