@@ -1,7 +1,7 @@
 """From moments of videos or cameras to lines, counts and an annotated video."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class Look:
     laid: Pictures
 
 
-Ask = Callable[[Iterable[Look]], Iterator[tuple[Look, Answer]]]
+Ask = Callable[[Iterable[Look]], Generator[tuple[Look, Answer], None, None]]
 
 
 @dataclass(frozen=True, eq=False)

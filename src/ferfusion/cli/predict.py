@@ -63,12 +63,13 @@ def _name_source(request: Request, kind: Kind | None, model: Predictor) -> Reque
     """Takes a picture or video in the place of DATA for what a model of one modality looks at."""
     if request.data is None or kind is Kind.FOLDER:
         return request
-    if len(model.modalities) > 1:
+    modality, *others = model.modalities
+    if others:
         raise ConfigError(
             f"{request.data} is one file, and this model looks at {' and '.join(model.modalities)}:"
             f" give {' and '.join(f'--{m} FILE' for m in model.modalities)}."
         )
-    return replace(request, data=None, sources={model.modalities[0]: str(request.data)})
+    return replace(request, data=None, sources={modality: str(request.data)})
 
 
 def _refuse_heat(model: Predictor) -> None:

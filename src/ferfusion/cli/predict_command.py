@@ -1,5 +1,6 @@
 """The command line of `ferfusion predict`. Nothing heavy is imported here."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -145,5 +146,11 @@ def predict(
         is_live=live,
         seconds=seconds,
     )
-    if not run_predict(model, request, engine=engine, least_confidence=least_confidence):
+    try:
+        did = run_predict(model, request, engine=engine, least_confidence=least_confidence)
+    except BrokenPipeError:
+        # Who reads has seen enough, as `head` does; Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        did = True
+    if not did:
         sys.exit(1)

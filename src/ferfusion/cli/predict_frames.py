@@ -1,6 +1,6 @@
 """`ferfusion predict` on videos and live cameras."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
@@ -49,7 +49,7 @@ def run_videos(
         cutter = _make_cutter(request, preparation, seen, makes, beginning, step, console)
     loop = FrameLoop(model, request, cutter, makes, console)
 
-    def ask(looks: Iterable[Look]) -> Iterator[tuple[Look, Answer]]:
+    def ask(looks: Iterable[Look]) -> Generator[tuple[Look, Answer], None, None]:
         workers = min(count_processors(), _MOST_WORKERS)
         return model.predict_each(looks, loop.give, batch_size=_BATCH, workers=workers)
 
@@ -76,7 +76,7 @@ def run_cameras(
             cutter = _make_cutter(request, preparation, seen, makes, beginning, 1, console)
         loop = FrameLoop(model, request, cutter, makes, console)
 
-        def ask(looks: Iterable[Look]) -> Iterator[tuple[Look, Answer]]:
+        def ask(looks: Iterable[Look]) -> Generator[tuple[Look, Answer], None, None]:
             # One by one: a batch would keep people waiting.
             for look in looks:
                 try:

@@ -1,6 +1,6 @@
 """Which frames of two videos show one moment: by their times, whatever was dropped."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +127,7 @@ class VideoMoments:
         self._n_read, self._n_unmatched = 0, 0
         self._unused: dict[Modality, int] = {}
 
-    def read(self) -> Iterator[Moment]:
+    def read(self) -> Generator[Moment, None, None]:
         """Gives the moments from the beginning."""
         self._n_read, self._n_unmatched = 0, 0
         with ExitStack() as stack:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -146,7 +146,7 @@ class LiveMoments:
             with suppress(RuntimeError):
                 camera.close()
 
-    def read(self) -> Iterator[Moment]:
+    def read(self) -> Generator[Moment, None, None]:
         """Gives moments until one of the cameras stops."""
         ground = self._cameras[self._ground]
         others = {m: c for m, c in self._cameras.items() if m is not self._ground}
@@ -181,12 +181,10 @@ def _open(address: str) -> cv2.VideoCapture:
     if Path(address).is_file():
         return open_capture(Path(address))
     hush()
-    try:
-        capture = cv2.VideoCapture(int(address) if address.isdigit() else address)
-        is_open = capture.isOpened()
-    except cv2.error:
-        is_open = False
-    if not is_open:
+    capture = cv2.VideoCapture()
+    with suppress(cv2.error):
+        capture.open(int(address) if address.isdigit() else address)
+    if not capture.isOpened():
         raise VideoError(
             f"There is no camera {address} that can be opened: see `ls /dev/video*` for numbers, "
             "whether another program uses it, and whether you may (group video)."

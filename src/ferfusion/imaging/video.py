@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ def probe_video(path: Path) -> VideoFacts:
     return VideoFacts(width, height, rate_hz, n_frames if n_frames > 0 else None)
 
 
-def read_frames(path: Path) -> Iterator[Frame]:
+def read_frames(path: Path) -> Generator[Frame, None, None]:
     """Gives the frames of a video one after the other, with the times that the file gives them.
 
     Where the file gives none, or one that goes back, a frame follows the last one at the video's

@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from ferfusion.atomic import replacing
 from ferfusion.errors import ConfigError
@@ -100,25 +99,21 @@ def writing_lines(
             whole when the block ends well.
     """
     if out is None:
-        yield _write_to(sys.stdout, kind, columns, flushes=True)
+        yield _write_to(lambda text: print(text, end="", flush=True), kind, columns)
         return
     if grows:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", newline="", encoding="utf-8") as stream:
-            yield _write_to(stream, kind, columns, flushes=True)
+        # Each line is there as soon as it is written.
+        with out.open("w", newline="", encoding="utf-8", buffering=1) as stream:
+            yield _write_to(stream.write, kind, columns)
         return
     with replacing(out) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        yield _write_to(stream, kind, columns, flushes=False)
+        yield _write_to(stream.write, kind, columns)
 
 
 def _write_to(
-    stream: TextIO, kind: LineFormat, columns: Columns, *, flushes: bool
+    say: Callable[[str], object], kind: LineFormat, columns: Columns
 ) -> Callable[[Line], None]:
-    def say(text: str) -> None:
-        stream.write(text)
-        if flushes:
-            stream.flush()
-
     def write(line: Line) -> None:
         say(_to_csv(_list_cells(line, columns)) if kind == "csv" else _to_json(line))
 
