@@ -7,19 +7,12 @@ from typing import Literal
 import click
 
 from ferfusion.cli import picture_commands
-from ferfusion.cli.groups import FOLDER, Commands
+from ferfusion.cli.groups import ENGINE, FOLDER, Commands
 from ferfusion.cli.options import DATA, MACHINE, MODEL, TRAINING, settings_options
+from ferfusion.cli.predict_command import predict
 from ferfusion.cli.serve import serve
 from ferfusion.config import Settings, render
 from ferfusion.errors import FerfusionError, find_remedy
-
-ENGINE = click.option(
-    "--engine",
-    type=click.Choice(["onnxruntime", "openvino"]),
-    default="onnxruntime",
-    show_default=True,
-    help="What calculates a bundle. OpenVINO is faster on many processors.",
-)
 
 
 @click.group(
@@ -358,6 +351,7 @@ def explain(
 
 
 app.add_command(serve)
+app.add_command(predict)
 
 
 @app.command(short_help="Make a finished run once more and compare.")
