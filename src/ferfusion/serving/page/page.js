@@ -16,9 +16,10 @@ function say(text, isBusy = false) {
 function refuse(sentence, tryAgain = null) {
   say("");
   at("problem-text").textContent = sentence;
-  at("again").hidden = !tryAgain;
+  at("again-row").hidden = !tryAgain;
   at("again").onclick = tryAgain;
   at("problem").hidden = false;
+  at("problem").scrollIntoView({ block: "nearest", behavior: "smooth" });
 }
 
 async function look() {

@@ -58,10 +58,10 @@ export class Pictures {
     const remove = make("button", { type: "button", textContent: "Remove", hidden: true });
     remove.setAttribute("aria-label", `Remove the ${modality} picture`);
     under.append(said);
-    if (modality === "visible") under.append(this.makeCameraButton());
-    under.append(remove);
+    const camera = modality === "visible" ? this.makeCameraButton() : make("span");
+    under.append(camera, remove);
     const root = make("div", { className: "card" }, drop, under);
-    const card = { root, drop, input, image, invitation, said, remove };
+    const card = { root, drop, input, image, invitation, said, camera, remove };
     input.addEventListener("change", () => input.files[0] && this.give(modality, input.files[0]));
     remove.addEventListener("click", () => {
       this.take(modality);
@@ -102,6 +102,7 @@ export class Pictures {
     card.drop.classList.add("full");
     card.said.textContent = said.length > 28 ? `${said.slice(0, 18)}…${said.slice(-8)}` : said;
     card.remove.hidden = false;
+    card.camera.hidden = true;
     card.invitation.textContent = said;
     this.show(modality, URL.createObjectURL(file));
     if (!isQuiet) {
@@ -131,6 +132,7 @@ export class Pictures {
     card.drop.classList.remove("full");
     card.said.textContent = "";
     card.remove.hidden = true;
+    card.camera.hidden = false;
     card.invitation.replaceChildren("Drop it here or ", make("u", { textContent: "choose a file" }));
   }
 

@@ -130,7 +130,10 @@ function showWithout(answer) {
     const says = said.abstained ? `would rather not say (${said.label})` : said.label;
     return make("tr", {}, make("th", { scope: "row", textContent: sees }), make("td", { textContent: says }), make("td", { className: "number", textContent: percent(share) }), make("td", { className: "number", textContent: change }));
   };
-  const points = (share) => `${share < whole ? "−" : "+"}${Math.abs(Math.round(100 * (share - whole)))} points`;
+  const points = (share) => {
+    const change = Math.round(100 * (share - whole));
+    return `${change < 0 ? "−" : change > 0 ? "+" : ""}${Math.abs(change)} points`;
+  };
   at("without-rows").replaceChildren(
     makeRow("everything", answer, ""),
     ...rows.map(([modality, said]) => makeRow(`all but ${modality}`, said, points(said.probabilities[answer.label]))),
