@@ -160,6 +160,8 @@ def test_the_readmes_own_lines(ferfusion: Ferfusion, here: Path, tmp_path: Path)
     names = {
         "STUDY/runs/early-visible-infrared-3step": f"study/runs/{RUNS['early']}",
         "OTHER_DATA": "faces",
+        " DATA ": " faces ",
+        "EXPLAINED": f"{tmp_path / 'explained'} --measure 0",
         "BUNDLE": str(tmp_path / "bundle"),
         "face.jpg": str(next(Path("faces/VIRI-Happy-Vis").glob("*.png"))),
         "heat.jpg": str(next(Path("faces/VIRI-Happy-Ir").glob("*.png"))),
@@ -168,8 +170,11 @@ def test_the_readmes_own_lines(ferfusion: Ferfusion, here: Path, tmp_path: Path)
         section = section.replace(word, own)
     lines, code = section.split("```")[1], section.split("```python")[1].partition("```")[0]
     commands = [line for line in lines.splitlines() if line.startswith("ferfusion ")]
-    assert [line.split()[1] for line in commands][:2] == ["export", "evaluate"]
+    verbs = ["explain", "export", "evaluate", "predict", "predict", "serve"]
+    assert [line.split()[1] for line in commands] == verbs
     for line in commands:
+        if ".mp4" in line or line.split()[1] == "serve":
+            continue  # these have tests of their own
         done = ferfusion(*line.split()[1:])
         assert done.code == 0, done.said
     known: dict[str, Any] = {}
