@@ -10,6 +10,8 @@ from pathlib import Path
 # Tiny tensors gain nothing by threads, and on a busy machine threads that wait for each other made
 # this suite ten times slower. Before torch is imported; processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Some tests import ONNX Runtime themselves, which then would tell its makers.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # The hook below makes Python look for bytecode under a name of its own, also for what our modules
 # import; these are big, and would be compiled anew wherever bytecode isn't written.

@@ -220,6 +220,7 @@ def test_other_bodies_are_refused(client: TestClient) -> None:
 def test_other_addresses_and_methods(client: TestClient) -> None:
     check_refused(client.get("/nothing"), 404, "/docs")
     check_refused(client.get("/predict"), 405, "/docs")
+    check_refused(client.post("/model"), 405, "/docs")
     check_refused(client.get("/examples/happy/sound"), 422, "modality")
     check_refused(client.get("/examples/bored/visible"), 422, "name")
     check_refused(client.get("/page/../app.py"), 404)

@@ -32,6 +32,7 @@ OPTIONAL = {
     "flyr": ("flyr", "FLIR camera files: pip install 'ferfusion[thermal]' (EUPL-1.2)"),
     "onnxruntime": ("onnxruntime", "graphs: pip install 'ferfusion[export]'"),
     "openvino": ("openvino", "graphs, faster on many CPUs: pip install 'ferfusion[openvino]'"),
+    "fastapi": ("fastapi", "ferfusion serve: pip install 'ferfusion[serve]'"),
     "ray": ("ray", "--ray: pip install 'ferfusion[ray]'"),
 }
 """Packages of the extras: what to import, and what for."""

@@ -40,6 +40,7 @@ def start_onnxruntime(
         ConfigError: ONNX Runtime is not installed.
         CheckpointError: It is damaged, or no ONNX graph.
     """
+    keep_to_oneself()
     try:
         import onnxruntime
     except ImportError as error:
@@ -75,6 +76,15 @@ def start_onnxruntime(
         return np.asarray(probs)
 
     return ask, session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+
+
+def keep_to_oneself() -> None:
+    """Has ONNX Runtime tell its makers nothing, and keep no file about it; before it is imported.
+
+    Its official builds send events to Microsoft unless told otherwise (its Privacy.md). Whoever
+    wants that sets ORT_DISABLE_TELEMETRY=0.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def start_openvino(source: Path | bytes, name: str, threads: int) -> tuple[Ask, str | None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from ferfusion.inference.engines import keep_to_oneself
 from ferfusion.inference.model_facts import name_normalised
 from ferfusion.modality import Modality
 from ferfusion.preprocessing import Preprocessing
@@ -46,6 +47,8 @@ def quantise(
         pictures: Of training, resized; a few hundred samples say enough.
     """
     import onnx
+
+    keep_to_oneself()
     from onnxruntime import quantization as tool
 
     with tempfile.TemporaryDirectory() as folder, _root_quiet():

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ferfusion.serving.limits import Limits, RateLimit
-from ferfusion.serving.uploads import refuse_too_long, refuse_unless_form
+from ferfusion.serving.uploads import refuse_too_long
 
 OPEN_PATHS = ("/", "/docs", "/health", "/openapi.json")
 """What may be asked for without a token, and all below `OPEN_FOLDER`."""
@@ -117,8 +117,6 @@ class Guard:
         self._check_token(scope, headers)
         if scope["method"] == "POST":
             _check_origin(headers)
-            if scope["path"] in self._paths:
-                refuse_unless_form(headers.get("content-type"))
             refuse_too_long(headers.get("content-length"), self._limits.max_bytes)
 
     def _check_host(self, headers: Headers) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import logging
 import secrets
 import signal
 import socket
@@ -39,6 +40,8 @@ def run_app(
         proxies: Addresses that are believed about whom they ask for.
         tell_ready: Called when requests are answered.
     """
+    # It would write down what is odd about the files that people send.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
         http=_make_protocol(limits.head_s),

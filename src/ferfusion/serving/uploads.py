@@ -28,19 +28,6 @@ class _InMemory(MultiPartParser):
     spool_max_size = 0  # to Python's SpooledTemporaryFile: never to the disk
 
 
-def refuse_unless_form(request_type: str | None) -> None:
-    """Refuses a request that isn't a form with files, by what it says of itself.
-
-    Raises:
-        HTTPException: It isn't (415).
-    """
-    if (request_type or "").partition(";")[0].strip().lower() != _FORM:
-        raise HTTPException(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"Send pictures as {_FORM}, each in a field named after its modality.",
-        )
-
-
 async def read_uploads(request: Request, max_bytes: int) -> Mapping[Modality, bytes]:
     """Gives the files of a form by modality.
 
@@ -52,7 +39,11 @@ async def read_uploads(request: Request, max_bytes: int) -> Mapping[Modality, by
         HTTPException: It is too long (413), no form (400, 415), or has other fields than
             modalities, a field twice, or one that is no file (422).
     """
-    refuse_unless_form(request.headers.get("content-type"))
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"Send pictures as {_FORM}, each in a field named after its modality.",
+        )
     refuse_too_long(request.headers.get("content-length"), max_bytes)
     parser = _InMemory(
         request.headers,
