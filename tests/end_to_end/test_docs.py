@@ -3,14 +3,19 @@
 import csv
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from ferfusion.cli.explain_files import FILES
-from ferfusion.data.synthetic import write_synthetic_dataset
+from ferfusion.data.synthetic import draw_sample, write_synthetic_dataset
+from ferfusion.imaging.drawn.identity import draw_identity
+from ferfusion.imaging.faces.weights import VARIABLE
 from ferfusion.inference.cam import METHODS
 from ferfusion.inference.subsets import ABSENT
 
@@ -63,3 +68,58 @@ def test_the_line_of_the_page_on_explaining_does_what_is_said(
     assert finding in answer.out
     for picture in re.findall(r"\]\((pictures/.*?)\)", text):
         assert (DOCS / picture).is_file(), picture
+
+
+def test_every_line_of_the_predict_page_runs(
+    ferfusion: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    make_bundle: Callable[..., Path],
+    write_video: Callable[..., Path],
+    detector_weights: Path,
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, str(detector_weights))
+    make_bundle(Path("BUNDLE"), "visible", "infrared")
+    drawn = draw_sample(
+        draw_identity(2), "happy", light="even", intensity=0.8, seed=2, size_px=320,
+        misalignment=0.0,
+    )  # fmt: skip
+    pictures = {"visible": drawn.visible, "infrared": drawn.infrared}
+    for modality, names in {
+        "visible": ("face.jpg", "photo.jpg", "VISIBLE/1.jpg", "VISIBLE/2.jpg"),
+        "infrared": ("heat.jpg", "thermal.jpg", "INFRARED/1.jpg", "INFRARED/2.jpg"),
+    }.items():
+        for name in names:
+            Path(name).parent.mkdir(exist_ok=True)
+            cv2.imwrite(name, np.ascontiguousarray(pictures[modality][..., ::-1]))
+    Path("samples.csv").write_text("visible,infrared\nface.jpg,heat.jpg\n")
+    write_synthetic_dataset(Path("DATA"), subjects=6, size_px=48)
+    write_video(Path("a.mp4"), [drawn.visible] * 40)
+    write_video(Path("b.mp4"), [drawn.infrared] * 40)
+    page = (DOCS / "predict.md").read_text()
+    lines = re.findall(r"^ferfusion (predict .*)$", page, re.M)
+    assert len(lines) == 7
+    for line in lines:
+        # Nobody has two cameras here: files play them.
+        words = [{"0": "a.mp4", "2": "b.mp4"}.get(word, word) for word in shlex.split(line)]
+        done = ferfusion(*words)
+        assert done.code == 0, (line, done.said)
+        for option in ("--out", "--video-out"):
+            if option in words:
+                assert Path(words[words.index(option) + 1]).stat().st_size > 0
+    capsys.readouterr()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    exec(compile(code, "predict.md", "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"(dark|light) 0\.\d+ (True|False)", said[0])
+    assert [line.split("(")[0] for line in said[1:]] == ["Prediction", "Prediction"]
+
+
+def test_the_predict_page_names_every_option(ferfusion: Callable[..., Any]) -> None:
+    page = (DOCS / "predict.md").read_text()
+    options = re.findall(r"^  (?:-h, )?(--[a-z-]+)", ferfusion("predict", "--help").out, re.M)
+    unnamed = [option for option in options if option not in page]
+    assert unnamed == ["--msx", "--engine", "--help"]

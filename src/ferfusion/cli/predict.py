@@ -30,15 +30,17 @@ def run_predict(
     # Before the model, which may take seconds to load.
     preparation = _read_preparation(request.like)
     kind = _find_kind(request)
+    is_video = request.is_live or kind is Kind.VIDEO
     predictor = load(
         model,
         engine=engine,
         device=_choose_device(model),
         least_confidence=least_confidence,
+        keeps_memory=not is_video,
     )
     request = _name_source(request, kind, predictor)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    if request.is_live or kind is Kind.VIDEO:
+    if is_video:
         _refuse_heat(predictor)
         from ferfusion.cli.predict_frames import run_cameras, run_videos
 

@@ -212,6 +212,7 @@ def load(
     device: str = "cpu",
     threads: int | None = None,
     least_confidence: float | None = None,
+    keeps_memory: bool = True,
 ) -> Predictor:
     """Loads a trained model: a bundle that was exported, or the folder of a run.
 
@@ -224,6 +225,8 @@ def load(
         least_confidence: The model would rather not say where it is less sure than this, from 0
             (it always answers) to 1. None means as the bundle says, or for a run, as validation
             says: the tenth that it was least sure of stays without an answer.
+        keeps_memory: Of a bundle, as in `open_graph`. Say False where this process reads videos
+            with OpenCV: its decoder's threads would let memory grow by 1 kB a frame, without end.
 
     Raises:
         CheckpointError: There is no model, or it is damaged.
@@ -236,10 +239,12 @@ def load(
     if is_bundle(place):
         bundle = open_bundle(place)
         return Predictor(
-            _graph_opener(bundle.graph, engine, threads), told or bundle.rule, str(place)
+            _graph_opener(bundle.graph, engine, threads, keeps_memory),
+            told or bundle.rule,
+            str(place),
         )
     if place.suffix.lower() == ".onnx":
-        return Predictor(_graph_opener(place, engine, threads), told, str(place))
+        return Predictor(_graph_opener(place, engine, threads, keeps_memory), told, str(place))
     if not place.exists():
         raise CheckpointError(f"There is no model {place.absolute()}. Check the path.")
     try:
@@ -256,10 +261,15 @@ def load(
 
 
 def _graph_opener(
-    source: Path | bytes, engine: Engine, threads: int | None
+    source: Path | bytes, engine: Engine, threads: int | None, keeps_memory: bool
 ) -> Callable[[bool], Runner]:
     def open_runner(is_for_many: bool) -> Runner:
         # Many questions share the processors best with a thread for each.
-        return open_graph(source, engine=engine, threads=1 if is_for_many else threads)
+        return open_graph(
+            source,
+            engine=engine,
+            threads=1 if is_for_many else threads,
+            keeps_memory=keeps_memory,
+        )
 
     return open_runner
