@@ -104,6 +104,12 @@ def run_align(
         console.print(
             f"[yellow]Look at these before you use them: {', '.join(failed[:10])}{more}[/yellow]"
         )
+        if preparation.infrared_covers is None and 2 * len(failed) > len(found) > 1:
+            console.print(
+                "[yellow]Most fail. If infrared shows less than the visible pictures, say how much "
+                "of their width, as in --infrared-covers 0.7; even "
+                "passing pairs may be wrong.[/yellow]"
+            )
     if by_camera:
         console.print(
             f"{by_camera} of these lie where the camera's file says, which is right for one "

@@ -99,6 +99,11 @@ def run_prepare(
                     f"[yellow]{finished.gone} samples of the last time are not in {data} any more; "
                     "they leave the data set, too.[/yellow]"
                 )
+            if finished.fresh < len(finished.records):
+                console.print(
+                    f"{finished.fresh} samples were prepared now; "
+                    f"{len(finished.records) - finished.fresh} are as they were the last time."
+                )
             page = _describe(dataset, finished.records, finished.folder, out, preparation)
             write_preparation_page(page, finished.folder / PAGE)
 

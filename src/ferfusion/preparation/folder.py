@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -62,11 +62,13 @@ class Finished:
         records: Of all samples.
         folder: Where they lie now.
         gone: Samples of an earlier run that are not there any more.
+        fresh: Samples that were prepared now; all others are as an earlier run left them.
     """
 
     records: Sequence[Record]
     folder: Path
     gone: int = 0
+    fresh: int = 0
 
 
 def prepare_folder(
@@ -107,6 +109,7 @@ def prepare_folder(
     settings = json.dumps({"data": str(source.resolve()), **preparation.to_json()}, indent=2)
     with hold(out):
         known = _check_folder(out, settings, overwrites)
+        before = {_name(r): r for r in _read_if_there(out / RECORDS)}
         subjects, table = _read_filled(out / SUBJECTS), _read_filled(out / TABLE)
         part = out.with_name(f".{out.name}.preparing")
         if part.exists() and _read_text(part / SETTINGS) != settings:
@@ -136,17 +139,18 @@ def prepare_folder(
             _append(journal, record)
             done += 1
             advance(Progress(done, len(samples), record))
-        finished = [records[sample.id] for sample in samples]
+        # Who is who may have been said, or corrected, since the pictures were prepared.
+        finished = [replace(records[sample.id], subject=sample.subject or "") for sample in samples]
         if not any(record.kept for record in finished):
             shutil.rmtree(part)
             return finished
         _drop_others(part, finished)
         write_text(journal, write_records(finished))
-        write_text(part / SUBJECTS, _list_subjects(finished, subjects))
+        write_text(part / SUBJECTS, _list_subjects(finished, subjects, before))
         if any(record.expression == UNLABELLED for record in finished):
-            write_text(part / TABLE, _list_samples(finished, table))
+            write_text(part / TABLE, _list_samples(finished, table, before))
         gone = len(known.keys() - {sample.id for sample in samples})
-        finish(Finished(finished, part, gone))
+        finish(Finished(finished, part, gone, fresh=len(todo)))
         _swap(part, out)
     return finished
 
@@ -360,18 +364,29 @@ def _read_filled(path: Path) -> dict[str, dict[str, str]]:
         ) from error
 
 
-def _list_subjects(records: Sequence[Record], filled: dict[str, dict[str, str]]) -> str:
+def _choose_subject(record: Record, filled: dict[str, str], before: dict[str, Record]) -> str:
+    """Gives who it is: what somebody wrote by hand into our table, else what the data says."""
+    written, old = filled.get("subject") or "", before.get(_name(record))
+    is_by_hand = written and (old is None or written != old.subject)
+    return written if is_by_hand else record.subject or written
+
+
+def _list_subjects(
+    records: Sequence[Record], filled: dict[str, dict[str, str]], before: dict[str, Record]
+) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("sample_id", "subject"))
     for record in (r for r in records if r.kept):
-        subject = record.subject or filled.get(record.sample_id, {}).get("subject")
+        subject = _choose_subject(record, filled.get(record.sample_id, {}), before)
         if subject:
             writer.writerow((record.sample_id, subject))
     return text.getvalue()
 
 
-def _list_samples(records: Sequence[Record], filled: dict[str, dict[str, str]]) -> str:
+def _list_samples(
+    records: Sequence[Record], filled: dict[str, dict[str, str]], before: dict[str, Record]
+) -> str:
     """Gives a table that `study` takes once its column of expressions is filled in.
 
     What was filled in before stays.
@@ -383,10 +398,10 @@ def _list_samples(records: Sequence[Record], filled: dict[str, dict[str, str]]) 
         there = record.modalities.split()
         paths = [picture_path(record, m) if str(m) in there else "" for m in MODALITIES]
         name = record.sample_id.removeprefix(f"{record.expression}/")
-        before = filled.get(name, {})
+        row = filled.get(name, {})
         said = "" if record.expression == UNLABELLED else record.expression
-        subject = before.get("subject") or record.subject
-        writer.writerow((name, subject, before.get("expression") or said, *paths))
+        subject = _choose_subject(record, row, before)
+        writer.writerow((name, subject, row.get("expression") or said, *paths))
     return text.getvalue()
 
 

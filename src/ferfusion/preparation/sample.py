@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ferfusion.imaging.brightness import read_brightness
 from ferfusion.imaging.faces.choosing import Choice, choose_face
 from ferfusion.imaging.faces.crop import Crop, frame_face
 from ferfusion.imaging.faces.detector import Face, FaceDetector
@@ -22,6 +23,11 @@ from ferfusion.sample import Sample
 
 _SKIN_C = (25.0, 42.0)
 """Of a face, in the cold or with fever, and a camera that is off by some degrees."""
+
+_DARK = 60
+"""Mean luminance, of 255, below which a visible picture may hide a face."""
+
+_MOST_BEYOND_EDGE = 1 / 3
 
 _NEAR = Reach(shift=0.03, angle_deg=2.0, scale=0.03)
 
@@ -90,7 +96,12 @@ def prepare_sample(
             record, face_in=where, face_score=face.score, face_px=face.width,
             roll_deg=face.roll_deg,
         )  # fmt: skip
-    return _cut(record, laid, crop, preparation)
+    cut = _cut(record, laid, crop, preparation)
+    beyond = cut.record.beyond_edge or 0.0
+    if record.face_in and beyond > _MOST_BEYOND_EDGE:
+        reason = "the face is at the edge: a third of its square or more shows nothing"
+        return Prepared(replace(record, reason=reason, beyond_edge=beyond), {})
+    return cut
 
 
 def _frame_covered(covered: Bool[np.ndarray, "height width"]) -> Crop:
@@ -149,13 +160,17 @@ def find_face(laid: "Laid", detector: FaceDetector, least_px: float) -> tuple[Ch
 
     Visible comes first. Where it shows no face at all, as in the dark, the others help: they lie on
     the visible picture, so a face found there is where it would be. The last resort is what is warm
-    and has the shape of a head, and where degrees are known, the warmth of one.
+    and has the shape of a head, and where degrees are known, the warmth of one; but not where a
+    visible picture shows, in light, that there is no face.
     """
     height, width = next(iter(laid.pictures.values())).shape[:2]
     for modality, picture in laid.pictures.items():
         if faces := detector.find(picture):
             return choose_face(faces, width, height, least_px=least_px), str(modality)
-    infrared = laid.pictures.get(Modality.INFRARED)
+    infrared, visible = (laid.pictures.get(m) for m in (Modality.INFRARED, Modality.VISIBLE))
+    if visible is not None and read_brightness(visible).mean() > _DARK:
+        # In light the detector is to be believed: what is warm and round there is no face.
+        return choose_face([], width, height), ""
     face = None if infrared is None else find_warm_face(infrared)
     if face is not None and _is_as_warm_as_skin(face, laid.temperature_c):
         return choose_face([face], width, height, least_px=least_px), "warmth"
@@ -212,7 +227,8 @@ def lay_on_visible(shot: Shot, preparation: Preparation) -> Laid:
     height, width = seen[ground].shape[:2]
     laid, motions, by = {ground: seen[ground]}, dict[Modality, Motion](), REGISTRATION
     found: dict[Modality, Registration] = {}
-    covered = np.ones((height, width), bool)
+    covered = np.zeros((height, width), bool)
+    covered[shot.lit or ...] = True
     for modality in (m for m in MODALITIES if m in seen and m is not ground):
         placement = shot.placement if modality is Modality.INFRARED else None
         motion = placement or Motion()

@@ -13,6 +13,7 @@ from ferfusion.imaging.camera.grids import parse_scale
 from ferfusion.imaging.camera.kinds import LEVELS, recognise
 from ferfusion.imaging.camera.opening import open_thermogram
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
+from ferfusion.imaging.camera.triple import fill_frame, find_lit
 from ferfusion.imaging.files import decode_image, read_bytes
 from ferfusion.imaging.palette import show_heat
 from ferfusion.imaging.registration.motion import Motion
@@ -38,6 +39,7 @@ class Shot:
     temperature_c: Float[np.ndarray, "rows columns"] | None
     placement: Motion | None
     source: str
+    lit: tuple[slice, slice] | None = None
 
 
 def read_shot(sample: Sample, preparation: Preparation) -> Shot:
@@ -75,7 +77,11 @@ def read_shot(sample: Sample, preparation: Preparation) -> Shot:
         if _show_the_same(visible, thermogram.photo):
             placement = thermogram.placement
     ordered = {m: pictures[m] for m in MODALITIES if m in pictures}
-    return Shot(ordered, thermogram.temperature_c, placement, hash_files(files))
+    lit = None
+    if Modality.VISIBLE in ordered:
+        photo = ordered[Modality.VISIBLE]
+        ordered[Modality.VISIBLE], lit = fill_frame(photo), find_lit(photo)
+    return Shot(ordered, thermogram.temperature_c, placement, hash_files(files), lit)
 
 
 def hash_files(files: Mapping[Modality, bytes]) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -70,6 +71,17 @@ def make_triple(
 def find_lit(photo: UInt8[np.ndarray, "height width 3"]) -> tuple[slice, slice]:
     """Gives the rows and columns of a photo within its black frame, if it has one."""
     return _find_lit(photo.max(axis=(1, 2))), _find_lit(photo.max(axis=(0, 2)))
+
+
+def fill_frame(photo: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Gives a photo whose black frame, if it has one, repeats the edge of what is in it."""
+    rows, columns = find_lit(photo)
+    height, width = photo.shape[:2]
+    return cv2.copyMakeBorder(
+        photo[rows, columns],
+        *(rows.start, height - rows.stop, columns.start, width - columns.stop),
+        cv2.BORDER_REPLICATE,
+    )
 
 
 def _find_lit(brightest: UInt8[np.ndarray, " lines"]) -> slice:
