@@ -40,8 +40,8 @@ WORKS = {
 
 WIDTH_PT, HEIGHT_PT, LEFT_PT = 620.0, 440.0, 46.0
 _COLOURS = (FUSION_COLOURS["early"], FUSION_COLOURS["late"], FUSION_COLOURS["single"], INK)
-_DASHES = ("-", (0, (3.5, 1.6)))
-_MARKERS = "os^Dv<P*"
+_DASHES = ("-", (0, (3.5, 1.6)), (0, (1, 1.4)))
+_MARKERS = "os^Dv<P*X>hd"
 _LEAST_MB = 1.0
 
 
@@ -151,7 +151,7 @@ def _draw(
 
 
 def _choose_style(number: int) -> dict[str, Any]:
-    """Gives the look of a line: colours come twice, so dashes and markers tell lines apart, too."""
+    """Gives the look of a line: colours come again, so dashes and markers tell lines apart, too."""
     marker = _MARKERS[number]
     return {
         "color": _COLOURS[number % 4],

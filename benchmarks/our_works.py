@@ -24,7 +24,6 @@ from ferfusion.data.loading import normalise
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import PARTS, Part
 from ferfusion.inference.graph import export_graph
-from ferfusion.inference.runner import Runner, open_graph
 from ferfusion.inference.parity import measure_parity
 from ferfusion.inference.prediction import (
     predict_one,
@@ -32,6 +31,7 @@ from ferfusion.inference.prediction import (
     read_square,
     write_answers,
 )
+from ferfusion.inference.runner import Runner, open_graph
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.models.checkpoint import TENSORS, Checkpoint, load_checkpoint, save_checkpoint

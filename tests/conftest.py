@@ -4,7 +4,7 @@ import io
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 # Tiny tensors gain nothing by threads, and on a busy machine threads that wait for each other made
@@ -15,11 +15,14 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # The hook below makes Python look for bytecode under a name of its own, also for what our modules
 # import; these are big, and would be compiled anew wherever bytecode isn't written.
+import cv2
 import hypothesis
 import lightning_fabric  # noqa: F401
 import matplotlib.figure  # noqa: F401
 import numpy as np
 import onnx
+import onnx.helper
+import onnx.parser
 import pytest
 import scipy.stats  # noqa: F401
 import sklearn.metrics  # noqa: F401
@@ -47,6 +50,7 @@ from ferfusion.evaluation.coverage import AnswerRule  # noqa: E402
 from ferfusion.imaging.faces.detector import FaceDetector  # noqa: E402
 from ferfusion.imaging.faces.weights import fetch_weights  # noqa: E402
 from ferfusion.inference.bundle import write_bundle  # noqa: E402
+from ferfusion.inference.graph_front import add_fronts  # noqa: E402
 from ferfusion.inference.model_facts import (  # noqa: E402
     METADATA_KEY,
     OUTPUT,
@@ -54,6 +58,7 @@ from ferfusion.inference.model_facts import (  # noqa: E402
     name_picture,
 )
 from ferfusion.modality import MODALITIES, Modality  # noqa: E402
+from ferfusion.preprocessing import Preprocessing  # noqa: E402
 from ferfusion.sample import ImageFile, Sample  # noqa: E402
 
 # A busy machine is no reason to fail.
@@ -255,6 +260,93 @@ def _write_flir(
     )
     screen = _encode(np.full((48, 64, 3), 90, np.uint8), "JPEG")
     return screen[:2] + segments + screen[2:]
+
+
+@pytest.fixture(scope="session")
+def write_video() -> Callable[..., Path]:
+    """Writes RGB frames as a video; `times_s` are stamped onto them, uneven as they may be."""
+
+    def write(
+        path: Path,
+        frames: Iterable[np.ndarray],
+        *,
+        rate_hz: float = 10.0,
+        times_s: Sequence[float] | None = None,
+    ) -> Path:
+        writer = None
+        for frame in frames:
+            if writer is None:
+                code = cv2.VideoWriter.fourcc(*"mp4v")
+                size = frame.shape[1], frame.shape[0]
+                writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, rate_hz, size)
+            writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        assert writer is not None
+        writer.release()
+        if times_s is not None:
+            path.write_bytes(_stamp(path.read_bytes(), times_s))
+        return path
+
+    return write
+
+
+def _stamp(data: bytes, times_s: Sequence[float]) -> bytes:
+    """Gives an MP4 file of OpenCV other times: ISO/IEC 14496-12, sections 8.6.1.2 and 8.6.6."""
+    # Its list of edits would end where the even frames end.
+    data = data.replace(b"elst", b"free")
+    at = data.index(b"mdhd")
+    (scale,) = struct.unpack_from(">I", data, at + 16)
+    steps = np.diff([round(t * scale) for t in (*times_s, times_s[-1] + 0.1)])
+    entries = b"".join(struct.pack(">II", 1, step) for step in steps)
+    at = data.index(b"stts") - 4
+    (length,) = struct.unpack_from(">I", data, at)
+    table = struct.pack(">I4sII", 16 + len(entries), b"stts", 0, len(steps)) + entries
+    grown = bytearray(data[:at] + table + data[at + length :])
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        box = data.rindex(name, 0, at) - 4
+        (length,) = struct.unpack_from(">I", grown, box)
+        struct.pack_into(">I", grown, box, length + len(grown) - len(data))
+    return bytes(grown)
+
+
+_CORE = """
+<ir_version: 10, opset_import: ["" : 20]>
+core ({inputs}) => (float[batch, 2] probabilities)
+<int64[3] axes = {{1, 2, 3}}, float[1, 1] one = {{1.0}}>
+{{
+    {means}
+    light = Unsqueeze (mean, last)
+    dark = Sub (one, light)
+    probabilities = Concat <axis = 1> (dark, light)
+}}
+"""
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[..., Path]:
+    """Writes a bundle that says how light the pictures are, on average over its modalities."""
+
+    def make(path: Path, *modalities: str, least_confidence: float = 0.0) -> Path:
+        size = 16
+        shape = f"float[batch, 3, {size}, {size}]"
+        inputs = ", ".join(f"{shape} {m}_normalised" for m in modalities)
+        parts = [f"m{n} = ReduceMean <keepdims = 0> ({m}_normalised, axes)"
+                 for n, m in enumerate(modalities)]  # fmt: skip
+        sums = ", ".join(f"m{n}" for n in range(len(modalities)))
+        parts += [f"mean = Mean ({sums})", "last = Constant <value_ints = [1]> ()"]
+        core = _CORE.format(inputs=inputs, means="\n    ".join(parts))
+        chosen = tuple(Modality(m) for m in modalities)
+        preprocessing = Preprocessing(
+            size, dict.fromkeys(chosen, (0.0,) * 3), dict.fromkeys(chosen, (1.0,) * 3)
+        )
+        model = add_fronts(onnx.parser.parse_model(core), chosen, preprocessing)
+        facts = ModelFacts(("dark", "light"), chosen, size, "fp32", 1.0, "single", "none", {})
+        onnx.helper.set_model_props(model, {METADATA_KEY: facts.to_text()})
+        graph = path.with_name(f"{path.stem}.onnx")
+        graph.write_bytes(model.SerializeToString())
+        write_bundle(path, graph, rule=AnswerRule(least_confidence, 0.9, 10), facts={}, texts={})
+        return path
+
+    return make
 
 
 def _encode(array: np.ndarray, name: str) -> bytes:

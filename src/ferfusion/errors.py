@@ -5,6 +5,7 @@
     ├── DataError                a folder, table or archive that can't be understood
     │   ├── ImageError           one file that is not a usable image
     │   ├── ArchiveError         a zip archive that is damaged, or that it isn't safe to unpack
+    │   ├── VideoError           a video or a live camera that gives no frames
     │   ├── ThermogramError      one camera file from which no temperatures can be had
     │   │   └── NoScaleError     its numbers are counts, and nobody said what a count is
     │   └── BrokenFilesError     all the unusable image files of a data set, at once
@@ -57,6 +58,10 @@ class ImageError(DataError):
 
 class ArchiveError(DataError):
     """A zip archive is damaged, or it isn't safe to unpack it."""
+
+
+class VideoError(DataError):
+    """A video or a live camera gives no frames. The message says which and what to do."""
 
 
 class ThermogramError(DataError):

@@ -1,6 +1,6 @@
 """The three ways a face is seen, in their one fixed order."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from enum import StrEnum
 
 from ferfusion.errors import ConfigError, unknown_name
@@ -40,6 +40,16 @@ def find_modality(name: str) -> Modality | None:
     <Modality.INFRARED: 'infrared'>
     """
     return _SYNONYMS.get(name.strip().lower())
+
+
+def find_ground(modalities: Container[Modality]) -> Modality:
+    """Gives the modality that the others are laid on: visible, or what is there in its place.
+
+    >>> find_ground({Modality.INFRARED, Modality.MSX})
+    <Modality.MSX: 'msx'>
+    """
+    order = (Modality.VISIBLE, Modality.MSX, Modality.INFRARED)
+    return next(m for m in order if m in modalities)
 
 
 def parse_modalities(names: Iterable[str]) -> tuple[Modality, ...]:

@@ -16,6 +16,8 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 HeatKind = Literal["window", "standardised", "palette"]
 
+_MOST_PX = 8192
+
 PICTURE = "picture"
 """What `--infrared-as` says where infrared pictures are taken as they are."""
 
@@ -120,8 +122,11 @@ class Preprocessing:
         def channels(of: Mapping[str, Any]) -> dict[Modality, Channels]:
             return {Modality(m): (float(v[0]), float(v[1]), float(v[2])) for m, v in of.items()}
 
+        size_px = int(values["size_px"])
+        if not 0 < size_px <= _MOST_PX:
+            raise ValueError(f"pictures of {size_px} pixels a side")
         return Preprocessing(
-            size_px=int(values["size_px"]),
+            size_px=size_px,
             mean=channels(values["mean"]),
             std=channels(values["std"]),
             # Checkpoints of the first months don't say it.

@@ -25,11 +25,11 @@ _SMALL_BYTES = 2**20
 _LIST_BYTES_PER_MEMBER = 1024
 _MAX_NAME_BYTES, _MAX_PATH_BYTES, _MAX_DEPTH = 255, 1024, 32
 _DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\..*)?", re.IGNORECASE)
-# What zipfile raises on damaged archives, found by changing bytes in them.
-_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError),
-    *(ValueError, IndexError, KeyError, OverflowError),
+ZIP_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError),
+    *(IndexError, KeyError, OverflowError),
 )
+"""What zipfile raises on damaged archives, found by changing bytes in them; and OSError."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def _write(archive: Path, unpacker: zipfile.ZipFile, info: zipfile.ZipInfo, path
 def _explaining_damage(archive: Path) -> Iterator[None]:
     try:
         yield
-    except _DAMAGE as error:
+    except (*ZIP_DAMAGE, OSError) as error:
         with archive.open("rb") as stream:
             impostor = recognise_impostor(stream.read(256))
         if impostor is not None:

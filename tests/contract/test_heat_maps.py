@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ferfusion.inference.cam import explain_samples, find_map_layer
+from ferfusion.inference.cam import explain_samples
+from ferfusion.inference.map_layer import find_map_layer
 from ferfusion.modality import MODALITIES
 from ferfusion.models.backbones import BACKBONES, find_backbone
 from ferfusion.models.blueprint import Blueprint, Fusion, assemble
@@ -38,6 +39,28 @@ def test_the_layer_looked_at(name: str, at_64: tuple[str, int], at_224: tuple[st
             found = find_map_layer(trunk, torch.empty(1, 3, size_px, size_px))
             assert (found.name, found.cells) == wanted
             assert trunk.get_submodule(found.name) is found.module
+
+
+@pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2", "alexnet"])
+def test_cells_lie_where_gradients_say_they_look(name: str) -> None:
+    """Followed from settings of layers; here held against what the pixels really do."""
+    torch.manual_seed(0)
+    trunk = find_backbone(name).build().eval()
+    layer = find_map_layer(trunk, torch.zeros(1, 3, SIZE, SIZE))
+    seen: list[torch.Tensor] = []
+    hook = layer.module.register_forward_hook(lambda *given: seen.append(given[2]))
+    places: list[float] = []
+    middle = layer.cells // 2
+    for _ in range(6):
+        pictures = torch.randn(1, 3, SIZE, SIZE, requires_grad=True)
+        trunk(pictures)
+        cell = seen.pop()[0, :, middle, middle]
+        (gradient,) = torch.autograd.grad((cell * torch.randn_like(cell)).sum(), pictures)
+        weights = gradient.abs().sum(dim=(0, 1, 2))
+        places.append(float((weights * torch.arange(SIZE)).sum() / weights.sum()))
+    hook.remove()
+    wanted = layer.first_px + middle * layer.step_px
+    assert np.mean(places) == pytest.approx(wanted, abs=2.5)
 
 
 def explain(name: str, fusion: Fusion) -> None:

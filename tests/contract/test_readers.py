@@ -684,3 +684,14 @@ def test_nvie_lists_strangers_and_an_archive_beside_its_folder(tmp_path: Path) -
     assert "NVIE-<class>-<Vis|Ir>" in reasons["Fear-Ir.zip"]
     (root / "NVIE-happy2-Ir.zip").write_bytes(b"PK\x03\x04 cut short")
     assert "download or copy it again" in fail(root)
+
+
+def test_a_table_of_a_stranger_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(",".join(f"c{n}" for n in range(20_000)) + "\n" + "x\n" * 20_000)
+    with pytest.raises(DataError, match="has 20000 columns"):
+        open_dataset(path)
+    with path.open("wb") as stream:
+        stream.truncate(2**28 + 1)
+    with pytest.raises(DataError, match="larger than 256 MiB"):
+        open_dataset(path)

@@ -3,11 +3,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+import timm.layers
 import torch
 from torch import nn
 
 from ferfusion.errors import ConfigError
-from ferfusion.inference.cam import HeatMaps, explain_samples, find_map_layer
+from ferfusion.inference.cam import METHODS, HeatMaps, explain_samples
+from ferfusion.inference.map_layer import find_map_layer
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.models.blueprint import Blueprint, Fusion
 from ferfusion.models.checkpoint import Checkpoint
@@ -161,7 +163,7 @@ def make_lamp_finder() -> Checkpoint:
     return checkpoint
 
 
-@pytest.mark.parametrize("method", ["gradcam", "hirescam", "occlusion"])
+@pytest.mark.parametrize("method", ["gradcam", "hirescam", "occlusion", "integrated-gradients"])
 def test_heat_is_where_the_evidence_is(method: str) -> None:
     pictures = {m: np.zeros((1, SIZE, SIZE, 3), np.uint8) for m in (V, IR)}
     pictures[IR][0, 4:12, 20:28] = 255
@@ -173,6 +175,33 @@ def test_heat_is_where_the_evidence_is(method: str) -> None:
     assert found.maps[IR][0, 16:].max() < 0.1
     if method != "occlusion":  # which makes black pictures brighter
         assert not found.maps[V].any(), "nothing is seen in a dark picture"
+
+
+def test_cells_lie_where_they_look_also_behind_padding() -> None:
+    """Padding moves what a cell looks at by up to half a cell; heat must not be moved with it."""
+    layers: list[nn.Module] = []
+    for _ in range(3):
+        layers += [nn.Conv2d(3, 3, 3, stride=2, padding=1, groups=3, bias=False), nn.ReLU()]
+        nn.init.constant_(layers[-2].weight, 1 / 9)
+    trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
+    layer = find_map_layer(trunk.eval(), torch.zeros(1, 3, SIZE, SIZE))
+    assert (layer.cells, layer.first_px, layer.step_px) == (4, 0.0, 8.0)
+    head = nn.Linear(3, len(LABELS))
+    nn.init.constant_(head.weight, 1)
+    pictures = {V: np.full((1, SIZE, SIZE, 3), 127, np.uint8)}
+    pictures[V][0, 14:19, 6:11] = 255  # about (16, 8), where a cell looks
+    heat = explain_samples(wrap(SingleModel(V, trunk, head), "single", (V,)), pictures).maps[V][0]
+    assert np.unravel_index(heat.argmax(), heat.shape) == (16, 8)
+    np.testing.assert_allclose(heat[16, 1:8], heat[16, 15:8:-1], atol=1e-5)
+
+
+def test_cells_behind_uneven_padding_are_followed() -> None:
+    trunk = nn.Sequential(
+        timm.layers.Conv2dSame(3, 4, 3, stride=2), nn.ReLU(), timm.layers.Conv2dSame(4, 4, 5, 2)
+    )
+    layer = find_map_layer(trunk.eval(), torch.zeros(1, 3, SIZE, SIZE))
+    # All that is needed for even sizes stands at the end, but for one pixel of the larger window.
+    assert (layer.cells, layer.first_px, layer.step_px) == (8, 1.0 + 2 * 1.0, 4.0)
 
 
 def test_hirescam_and_gradcam_part_where_places_have_weights_of_their_own() -> None:
@@ -191,6 +220,26 @@ def test_hirescam_and_gradcam_part_where_places_have_weights_of_their_own() -> N
     assert np.abs(explain_samples(checkpoint, pictures).maps[V] - wanted).max() > 0.2
 
 
+def test_maps_of_pixels_are_the_gradients_of_a_linear_model() -> None:
+    trunk = nn.Sequential(nn.Flatten(), nn.Identity())
+    head = nn.Linear(3 * SIZE * SIZE, len(LABELS))
+    nn.init.zeros_(head.weight)
+    with torch.no_grad():
+        head.weight[1].view(3, SIZE, SIZE)[:, 8:12, 20:24] = 1.0
+        head.weight[1].view(3, SIZE, SIZE)[:, 24:28, 4:8] = -2.0
+        head.bias[1] = 50
+    checkpoint = wrap(SingleModel(V, trunk, head), "single", (V,))
+    pictures = {V: np.full((1, SIZE, SIZE, 3), 255, np.uint8)}
+    seen = {m: explain_samples(checkpoint, pictures, method=m).maps[V][0] for m in METHODS
+            if m in ("saliency", "integrated-gradients")}  # fmt: skip
+    # What speaks for the class and what speaks against it, the latter twice as strongly.
+    assert seen["integrated-gradients"][8:12, 20:24].min() > 0.4
+    assert seen["integrated-gradients"][20:].max() < 1e-6
+    assert seen["saliency"][25:27, 5:7].min() > 0.9
+    assert 0.4 < seen["saliency"][9:11, 21:23].mean() < 0.6
+    assert seen["saliency"][:4, :4].max() < 1e-6
+
+
 def test_nothing_that_speaks_for_a_class_is_a_map_of_zeros() -> None:
     checkpoint = make_single()
     nn.init.constant_(checkpoint.model.head.weight, -1)
@@ -199,7 +248,7 @@ def test_nothing_that_speaks_for_a_class_is_a_map_of_zeros() -> None:
 
 
 @pytest.mark.parametrize("kind", list(ALL))
-@pytest.mark.parametrize("method", ["gradcam", "hirescam", "occlusion"])
+@pytest.mark.parametrize("method", list(METHODS))
 def test_the_model_is_left_as_it_was_found(kind: str, method: str) -> None:
     checkpoint = ALL[kind]()
     model = checkpoint.model.train()

@@ -7,7 +7,12 @@ from torch import nn
 
 from ferfusion.evaluation.predictions import Predictions
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
-from ferfusion.inference.cam_sheet import choose_samples, draw_activation_sheet
+from ferfusion.inference.cam_sheet import (
+    choose_samples,
+    draw_activation_sheet,
+    lay_maps,
+    spread_over_classes,
+)
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.models.checkpoint import Checkpoint
@@ -54,6 +59,27 @@ def test_no_sample_is_chosen_twice_and_none_of_a_class_without_any() -> None:
     assert choose_samples(nobody) == ()
 
 
+def test_more_samples_are_taken_in_further_rounds() -> None:
+    predictions = predict(
+        [0, 0, 1, 1, 1],
+        [[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0.8, 0], [0.3, 0.7, 0], [0.6, 0.4, 0]],
+    )
+    assert choose_samples(predictions) == ("face0", "face2", "face4")
+    assert choose_samples(predictions, count=2) == ("face0", "face2")
+    assert choose_samples(predictions, count=4) == ("face0", "face2", "face4", "face1")
+    assert choose_samples(predictions, count=99) == ("face0", "face2", "face4", "face1", "face3")
+
+
+def test_a_spread_has_as_many_of_each_class_as_there_are() -> None:
+    labels = np.array([0] * 50 + [1] * 3 + [2] * 20)
+    chosen = spread_over_classes(labels, 15)
+    assert np.bincount(labels[chosen]).tolist() == [6, 3, 6]
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert (spread_over_classes(labels, 15) == chosen).all()
+    assert (spread_over_classes(labels, 15, seed=1) != chosen).any()
+    assert spread_over_classes(labels, 100).tolist() == list(range(73))
+
+
 def make_checkpoint(modalities: tuple[Modality, ...], size_px: int, answer: int) -> Checkpoint:
     torch.manual_seed(0)
     fusion = "single" if len(modalities) == 1 else "early"
@@ -98,6 +124,17 @@ def test_a_sheet_has_a_row_a_sample_and_a_column_a_picture_and_model() -> None:
     for column, modality in ((0, V), (3, IR)):
         shown = columns[column][38:120, 9:91].astype(int).mean()
         assert shown == pytest.approx(pictures[modality][0].mean(), abs=1)
+
+
+def test_another_class_than_the_answer_is_explained_and_marked() -> None:
+    pytest.importorskip("captum", reason="heat maps need captum")
+    pictures = {V: np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)}
+    models = {"model": make_checkpoint((V,), 64, answer=1)}
+    plain, seen = lay_maps(models, pictures, ["happy", "angry"], explained="angry", side_px=40)
+    assert [cell.words for cell in plain.cells] == ["", ""]
+    assert all(cell.words.startswith("angry 0 %") for cell in seen.cells)
+    assert [cell.is_wrong for cell in seen.cells] == [True, False]
+    assert seen.cells[0].picture.shape == (40, 40, 3)
 
 
 def test_the_docs_script_draws_no_picture_from_disk() -> None:

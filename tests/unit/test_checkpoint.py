@@ -109,6 +109,10 @@ def change(path: Path, **changes: object) -> None:
     path.write_text(json.dumps({k: v for k, v in {**facts, **changes}.items() if v is not None}))
 
 
+def change_blueprint(path: Path, **changes: object) -> None:
+    change(path, blueprint={**json.loads(path.read_text())["blueprint"], **changes})
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -119,6 +123,12 @@ def change(path: Path, **changes: object) -> None:
         lambda run: change(run / FACTS, blueprint={"fusion": "single"}),
         lambda run: change(run / FACTS, preprocessing={"size_px": 4, "mean": [], "std": []}),
         lambda run: change(run / FACTS, recipe=None),
+        lambda run: (run / FACTS).write_text("[" * 100_000),
+        lambda run: change_blueprint(run / FACTS, fusion="late"),
+        lambda run: change_blueprint(run / FACTS, fusion="fused"),
+        lambda run: change_blueprint(run / FACTS, backbone=["resnet18"]),
+        lambda run: change_blueprint(run / FACTS, labels=7),
+        lambda run: change(run / FACTS, preprocessing={"size_px": 10**9, "mean": {}, "std": {}}),
     ],
 )
 def test_damaged_facts_are_refused(saved: Path, damage) -> None:

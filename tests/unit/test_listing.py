@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 
 from ferfusion.data.listing import list_pictures
+from ferfusion.errors import DataError
+from ferfusion.imaging.files import read_bytes
+from ferfusion.sample import ImageFile
 
 
 @pytest.mark.parametrize(
@@ -18,6 +21,20 @@ def test_members_that_lead_out_of_an_archive_are_left_over(tmp_path: Path, odd: 
     (leftover,) = leftovers
     assert leftover.file.member == odd
     assert "leads out of its archive" in leftover.why
+
+
+def test_an_archive_of_an_unknown_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", b"x" * 20)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\1\2")
+    data[at + 6 : at + 8] = b"\xff\xff"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="is damaged or no zip archive"):
+        list_pictures(path)
+    with pytest.raises(DataError, match="can't be unpacked"):
+        read_bytes(ImageFile(path, "a.png"))
 
 
 def test_dots_in_names_lead_nowhere(tmp_path: Path) -> None:

@@ -405,6 +405,8 @@ def test_ids_with_commas_and_quotes_survive(tmp_path: Path) -> None:
         ("a,train\n", "no header sample_id,part"),
         ("sample_id,part\na,dev\n", "the row 'a,dev'"),
         ("sample_id,part\na\n", "the row 'a'"),
+        ("sample_id,part\na" + "b" * 200_000 + ",train\n", "no CSV table"),
+        (f"# kind=subject seed={'9' * 5000} checksum=00\nsample_id,part\n", "was changed after"),
     ],
 )
 def test_no_split_file(text: str, said: str, tmp_path: Path) -> None:

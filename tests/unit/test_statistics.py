@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from ferfusion.evaluation.statistics import (
     bootstrap_by_subject,
     bootstrap_statistic_by_subject,
+    flip_by_subject,
     holm,
     mcnemar_exact,
     permute_by_subject,
@@ -328,3 +329,23 @@ def test_bootstrap_of_many_people_takes_little_memory_and_gives_the_same():
     times = np.random.default_rng(0).multinomial(len(people), even, size=250)
     low, high = np.quantile(times @ values / len(people), (0.025, 0.975))
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-5)
+
+
+# --- differences of any size
+
+
+def test_flipping_signs_agrees_with_every_way_of_flipping() -> None:
+    differences = np.array([0.3, 0.1, 0.2, -0.05, 0.4, 0.02])
+    signs = np.array(np.meshgrid(*[(-1, 1)] * 6)).reshape(6, -1)
+    exact = (np.abs(differences @ signs) >= differences.sum() - 1e-12).mean()
+    found = flip_by_subject(differences, list(range(6)), seed=0, draws=40_000)
+    assert found == pytest.approx(exact, abs=0.005)
+
+
+def test_flipping_signs_flips_whole_people() -> None:
+    differences = np.full(40, 0.1)
+    assert flip_by_subject(differences, [None] * 40, seed=0) < 0.001
+    four = [f"p{row // 10}" for row in range(40)]
+    assert flip_by_subject(differences, four, seed=0) == pytest.approx(2 / 16, abs=0.02)
+    assert flip_by_subject(differences, ["one"] * 40, seed=0) == 1
+    assert flip_by_subject(np.zeros(5), [None] * 5, seed=0) == 1

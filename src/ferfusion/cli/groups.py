@@ -6,6 +6,13 @@ from pathlib import Path
 import click
 
 FOLDER = click.Path(path_type=Path)
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What calculates a bundle. OpenVINO is faster on many processors.",
+)
 
 
 class Commands(click.Group):

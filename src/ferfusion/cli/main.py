@@ -7,19 +7,12 @@ from typing import Literal
 import click
 
 from ferfusion.cli import picture_commands
-from ferfusion.cli.groups import FOLDER, Commands
+from ferfusion.cli.groups import ENGINE, FOLDER, Commands
 from ferfusion.cli.options import DATA, MACHINE, MODEL, TRAINING, settings_options
+from ferfusion.cli.predict_command import predict
 from ferfusion.cli.serve import serve
 from ferfusion.config import Settings, render
 from ferfusion.errors import FerfusionError, find_remedy
-
-ENGINE = click.option(
-    "--engine",
-    type=click.Choice(["onnxruntime", "openvino"]),
-    default="onnxruntime",
-    show_default=True,
-    help="What calculates a bundle. OpenVINO is faster on many processors.",
-)
 
 
 @click.group(
@@ -276,7 +269,89 @@ def pull(name: str, out: Path, revision: str | None) -> None:
     click.echo(f"The bundle: {out}. Read its card first: {out / 'README.md'}")
 
 
+@app.command(short_help="Show what a trained model looked at, and how far to believe it.")
+@click.argument("run", type=FOLDER)
+@click.argument("data", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for what is made.")
+@click.option(
+    "--method",
+    default="gradcam",
+    show_default=True,
+    metavar="NAME",
+    help="Of the maps: gradcam, hirescam, occlusion, integrated-gradients or saliency.",
+)
+@click.option(
+    "--class",
+    "explained",
+    metavar="NAME",
+    help="Explain this class everywhere; default: the answer that the model gave.",
+)
+@click.option(
+    "--samples",
+    metavar="IDS",
+    help="Show these samples, ids divided by commas; default: the surest of each class and the "
+    "surest error.",
+)
+@click.option(
+    "--count", type=click.IntRange(1, 100), metavar="N", help="Show so many, chosen the same way."
+)
+@click.option(
+    "--measure",
+    type=click.IntRange(0, 1000),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Samples for faithfulness, regions of the face and shares of modalities; 0: maps only.",
+)
+@click.option(
+    "--absent",
+    default="others",
+    show_default=True,
+    metavar="WAY",
+    help="What stands for a modality that is taken as unknown: pictures of others, their mean, or "
+    "left-out (late fusion only).",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["auto", "all", "train", "val", "test"]),
+    default="auto",
+    show_default=True,
+    help="Which samples; auto: all that neither trained nor chose the model.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier explain wrote to DIR.")
+@settings_options("subject_pattern", "cache", "cache_limit", "device")
+def explain(
+    settings: Settings,
+    run: Path,
+    data: Path,
+    out: Path,
+    method: str,
+    explained: str | None,
+    samples: str | None,
+    count: int | None,
+    measure: int,
+    absent: str,
+    part: str,
+    overwrite: bool,
+) -> None:
+    """Show what the model in RUN looked at in pictures of DATA, and how far to believe it.
+
+    Writes DIR/explained.html: heat maps beside the pictures, for each modality of a fused model;
+    whether these maps are better than random (deletion and insertion); how much heat lies in
+    which part of the face; and how much each modality gave (exact Shapley values). DIR/sheet.png
+    has the maps as one picture, CSV files have the numbers. The pages and pictures show faces of
+    your data. Needs the extra [explain].
+    """
+    from ferfusion.cli.explain import run_explain
+    from ferfusion.cli.explain_files import Wishes
+
+    ids = tuple(one.strip() for one in (samples or "").split(",") if one.strip())
+    wishes = Wishes(method, explained, ids, count, measure, absent, part)
+    run_explain(run, data, out, wishes, settings, overwrites=overwrite)
+
+
 app.add_command(serve)
+app.add_command(predict)
 
 
 @app.command(short_help="Make a finished run once more and compare.")

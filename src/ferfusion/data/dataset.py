@@ -8,6 +8,9 @@ from pathlib import Path
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.sample import ImageFile, Sample
 
+UNLABELLED = "unlabelled"
+"""In the place of an expression that nobody said."""
+
 
 @dataclass(frozen=True)
 class Leftover:

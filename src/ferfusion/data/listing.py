@@ -12,6 +12,7 @@ from ferfusion.imaging.camera.kinds import HEAD_BYTES
 from ferfusion.imaging.camera.text_grid import holds_grid
 from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
+from ferfusion.unpacking import ZIP_DAMAGE
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 BESIDE_EXTRACTED = (".temperature.npy", ".temperature.tiff", ".photo.png")
@@ -142,7 +143,7 @@ def _walk_archive(path: Path) -> Iterator[tuple[ImageFile, PurePosixPath]]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except zipfile.BadZipFile as error:
+    except ZIP_DAMAGE as error:
         with path.open("rb") as stream:
             why = recognise_impostor(stream.read(256))
         raise DataError(

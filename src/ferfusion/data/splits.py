@@ -22,7 +22,9 @@ Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 _DRAWS = 500
-_COMMENT = re.compile(r"# kind=(?P<kind>\w+) seed=(?P<seed>-?\d+) checksum=(?P<checksum>[0-9a-f]+)")
+_COMMENT = re.compile(
+    r"# kind=(?P<kind>\w+) seed=(?P<seed>-?\d{1,18}) checksum=(?P<checksum>[0-9a-f]+)"
+)
 
 
 @dataclass(frozen=True)
@@ -223,11 +225,12 @@ def read_split(path: Path) -> Split:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = list(stream)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        has_comment = bool(lines) and lines[0].lstrip('"').startswith("#")
+        table = csv.reader(lines[has_comment:])
+        rows = [[cell.strip() for cell in row] for row in table if any(row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no CSV table in UTF-8"
         raise SplitError(f"The split file {path} can't be read ({why}). Check the path.") from error
-    has_comment = bool(lines) and lines[0].lstrip('"').startswith("#")
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines[has_comment:]) if any(row)]
     if not rows or [cell.lower() for cell in rows[0]] != ["sample_id", "part"]:
         raise SplitError(
             f"The split file {path} has no header sample_id,part. Put one above the rows, or let a "

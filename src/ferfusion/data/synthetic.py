@@ -17,7 +17,7 @@ from ferfusion.errors import ConfigError, ResultsError, unknown_name
 from ferfusion.expression import VIRI
 from ferfusion.imaging.drawn.canvas import Pose
 from ferfusion.imaging.drawn.drawing import paint_face
-from ferfusion.imaging.drawn.geometry import shape_face
+from ferfusion.imaging.drawn.geometry import Face, shape_face
 from ferfusion.imaging.drawn.hair import shape_hair
 from ferfusion.imaging.drawn.identity import Identity, draw_identity
 from ferfusion.imaging.drawn.light import LIGHTS, light_picture
@@ -72,15 +72,7 @@ def draw_sample(
     if light not in LIGHTS:
         raise ConfigError(unknown_name("light", light, LIGHTS))
     rng = np.random.default_rng(seed)
-    muscles = draw_muscles(expression, intensity, rng)
-    yaw = float(rng.normal(0.0, 0.045))
-    pose = Pose(
-        scale=float(0.345 * rng.uniform(0.95, 1.03)),
-        tilt_deg=float(rng.normal(0.0, 3.2)),
-        x=float(0.5 + rng.normal(0.0, 0.015)),
-        y=float(0.49 + rng.normal(0.0, 0.012)),
-    )
-    face = shape_face(identity, muscles, yaw)
+    face, pose = lay_out_face(identity, expression, intensity, rng)
     hair = shape_hair(identity, face.chin_y)
     painted = paint_face(face, hair, pose, size_px, rng)
     visible = light_picture(painted, light, pose, rng)
@@ -91,6 +83,21 @@ def draw_sample(
     infrared = colourise(temperature_c, float(low_c), float(warmest) + 0.7)
     msx = blend_msx(visible, infrared, sigma_px=0.02 * size_px, gain=0.8)
     return DrawnSample(visible, temperature_c, infrared, msx)
+
+
+def lay_out_face(
+    identity: Identity, expression: str, intensity: float, rng: np.random.Generator
+) -> tuple[Face, Pose]:
+    """Gives the outlines of a face and where it is in the picture, before anything is painted."""
+    muscles = draw_muscles(expression, intensity, rng)
+    yaw = float(rng.normal(0.0, 0.045))
+    pose = Pose(
+        scale=float(0.345 * rng.uniform(0.95, 1.03)),
+        tilt_deg=float(rng.normal(0.0, 3.2)),
+        x=float(0.5 + rng.normal(0.0, 0.015)),
+        y=float(0.49 + rng.normal(0.0, 0.012)),
+    )
+    return shape_face(identity, muscles, yaw), pose
 
 
 def write_synthetic_dataset(

@@ -4,12 +4,14 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ferfusion.data.dataset import Dataset
+from ferfusion.data.dataset import UNLABELLED, Dataset
 from ferfusion.errors import DataError
 from ferfusion.expression import canonical_expression, order_labels
 from ferfusion.modality import MODALITIES, Modality, find_modality
 from ferfusion.sample import ImageFile, Sample
 
+_MOST_COLUMNS = 1000
+_MOST_MEBIBYTES = 256
 _COLUMNS = "sample_id, subject, expression, visible, infrared, msx"
 
 
@@ -39,6 +41,37 @@ def read_table(path: Path) -> Dataset:
         labels=order_labels(sample.expression for sample in samples),
         samples=tuple(sorted(samples, key=lambda sample: sample.id)),
     )
+
+
+def read_unlabelled_table(path: Path) -> list[Sample]:
+    """Reads samples from a CSV in which nobody need have said what they show.
+
+    As `read_table`, but without the column sample_id samples are called by their rows, and without
+    an expression they are `UNLABELLED`.
+
+    Raises:
+        DataError: As `read_table`.
+    """
+    columns, rows = read_rows(path)
+    modality_of = {name: m for name in columns if (m := find_modality(name)) is not None}
+    _check_columns(path, columns, modality_of, needed=())
+    filled = [
+        (
+            number,
+            {
+                **row,
+                "sample_id": row.get("sample_id", f"row {number}"),
+                "expression": row.get("expression") or UNLABELLED,
+            },
+        )
+        for number, row in rows
+    ]
+    samples, problems = collect_samples(path, filled, modality_of)
+    if problems:
+        raise DataError(f"{path} has {tell_problems(problems)}")
+    if not samples:
+        raise DataError(f"{path} names its columns and has no row below them. Add samples.")
+    return samples
 
 
 def collect_samples(
@@ -89,9 +122,15 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, st
         spreadsheet shows it, and its cells without surrounding blanks.
 
     Raises:
-        DataError: It isn't comma-separated UTF-8 text, or a row is longer than the header.
+        DataError: It isn't comma-separated UTF-8 text, a row is longer than the header, or it is
+            larger than any table of samples.
     """
     try:
+        if path.stat().st_size > _MOST_MEBIBYTES * 2**20:
+            raise DataError(
+                f"{path} is larger than {_MOST_MEBIBYTES} MiB, as no table of samples is: leave "
+                "out what isn't needed."
+            )
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = [[cell.strip() for cell in line] for line in csv.reader(stream, strict=True)]
     except UnicodeDecodeError as error:
@@ -107,6 +146,11 @@ def read_rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, st
     columns = tuple(name.lower() for name in lines[0])
     if len(columns) == 1 and any(separator in columns[0] for separator in ";\t"):
         raise DataError(f"{path} separates its cells with ; or tabs. Save it with commas.")
+    if len(columns) > _MOST_COLUMNS:
+        raise DataError(
+            f"{path} has {len(columns)} columns, as no table of samples has. Its columns may be: "
+            f"{_COLUMNS}."
+        )
     if len(set(columns)) < len(columns):
         raise DataError(f"{path} names a column twice: {', '.join(columns)}. Rename one.")
     too_long = [str(n) for n, line in enumerate(lines, start=1) if len(line) > len(columns)]
@@ -136,10 +180,13 @@ def _is_reachable(file: Path) -> bool:
         return False
 
 
-def _check_columns(path: Path, columns: tuple[str, ...], modality_of: dict[str, Modality]) -> None:
-    problems = [
-        f"no column '{name}'" for name in ("sample_id", "expression") if name not in columns
-    ]
+def _check_columns(
+    path: Path,
+    columns: tuple[str, ...],
+    modality_of: dict[str, Modality],
+    needed: tuple[str, ...] = ("sample_id", "expression"),
+) -> None:
+    problems = [f"no column '{name}'" for name in needed if name not in columns]
     expected = {"sample_id", "subject", "expression", *modality_of}
     problems += [f"an unknown column '{name}'" for name in columns if name not in expected]
     if not modality_of:

@@ -194,6 +194,40 @@ def permute_by_subject(
     return PairedTest(correct_a.size, only_a, only_b, (1 + extreme) / (1 + draws))
 
 
+def flip_by_subject(
+    differences: Float[np.ndarray, " samples"],
+    subjects: Sequence[Hashable | None],
+    seed: int,
+    draws: int = 10_000,
+) -> float:
+    """Tests whether the mean of paired differences is 0, by flipping signs of whole subjects.
+
+    For differences of any size, where `permute_by_subject` takes right and wrong answers.
+
+    Args:
+        differences: One per sample.
+        subjects: As in `bootstrap_by_subject`.
+        seed: Of the draws.
+        draws: How many times the signs are drawn.
+
+    Returns:
+        Two-sided p = (1 + draws at least as extreme) / (1 + draws), so never 0. With one subject
+        always 1.
+
+    Raises:
+        ValueError: There is no value, or not one subject per value.
+    """
+    groups = number_subjects(subjects, differences.size)
+    sums = np.bincount(groups, weights=differences)
+    rng, extreme = np.random.default_rng(seed), 0
+    n_together = max(1, _TOGETHER // len(sums))
+    for start in range(0, draws, n_together):
+        signs = 1 - 2 * rng.integers(2, size=(min(n_together, draws - start), len(sums)))
+        # Equal sums may differ in the last digit, by the order in which they were added.
+        extreme += int((np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12).sum())
+    return (1 + extreme) / (1 + draws)
+
+
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Adjusts p-values for how many were looked at (Holm's step-down), in the order given.
 

@@ -13,7 +13,6 @@ import struct
 import threading
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
@@ -27,6 +26,7 @@ from PIL import ExifTags, Image
 from ferfusion.errors import ImageError
 from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
+from ferfusion.unpacking import ZIP_DAMAGE
 
 MAX_MEBIBYTES = 64
 MAX_MEGAPIXELS = 64
@@ -301,7 +301,7 @@ def _read_member(file: ImageFile, member: str) -> bytes:
         raise ImageError(
             f"{file} does not exist: the archive has changed since it was listed, so run again."
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except ZIP_DAMAGE as error:
         raise ImageError(
             f"{file} can't be unpacked ({error}): download or copy the archive again."
         ) from error

@@ -5,26 +5,37 @@ Source:
     said; Grad-CAM (Selvaraju et al. 2017) on the last convolutional map is what most people do.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
 
 from ferfusion.data.loading import normalise
 from ferfusion.errors import ConfigError, unknown_name
+from ferfusion.inference.map_layer import MapLayer, find_map_layer
 from ferfusion.modality import Modality
 from ferfusion.models.borrowing import borrow
 from ferfusion.models.checkpoint import Checkpoint
 from ferfusion.models.late_fusion import LateFusionModel
 
-METHODS = ("gradcam", "hirescam", "occlusion")
-LEAST_CELLS = 4
-"""A layer's map with fewer cells a side says too little about where."""
+METHODS = {
+    "gradcam": "the last convolutional map, each channel weighed by its mean gradient",
+    "hirescam": "the last convolutional map, each place weighed by its own gradient",
+    "occlusion": "how much the class loses where a window of the picture is greyed out",
+    "integrated-gradients": "each pixel's share of what the class gains on the way from grey",
+    "saliency": "how strongly the class reacts to a small change of each pixel",
+}
+"""Names and what is shown; the first three look at areas, the last two at pixels."""
+
+_PATH_STEPS = 24
+"""Places on the way from grey to the picture."""
+_BLUR = 0.02
+"""Maps of pixels are smoothed by this part of the picture's side: single pixels are noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +48,7 @@ class HeatMaps:
             scale: 1 is the strongest place in any of them, and a modality that said nothing for
             the class, or that the model doesn't run, is 0 all over.
         layers: Per modality, the layer in the trunk and its cells, for people. Without those that
-            are not run, and empty for `occlusion`, which looks at no layer.
+            are not run, and empty for methods that look at no layer.
         explained: Index of the class that is explained.
         probs: What the model said.
     """
@@ -68,10 +79,8 @@ def explain_samples(
         pictures: At the size of the checkpoint's preprocessing; modalities the model doesn't take
             are not looked at.
         classes: Which class to explain, per sample; None is the model's own answer.
-        method: `gradcam` weighs the channels of the trunk's last convolutional map by their mean
-            gradients; `hirescam` weighs each place by its own gradient; `occlusion` greys out
-            a window of the picture and sees how much the class loses. It is slow (49 runs
-            a modality), and needs no convolutions.
+        method: One of `METHODS`. The CAMs need a convolutional map; `occlusion` is slow (49 runs
+            a modality). `saliency` alone also shows what speaks against the class.
         device: Where to run; None is the CPU.
         batch_size: Samples at once.
 
@@ -82,11 +91,10 @@ def explain_samples(
 
     Source:
         Selvaraju et al. 2017, Grad-CAM; Draelos and Carin 2020, HiResCAM; Zeiler and Fergus 2014,
-        occlusion. All as in captum.
+        occlusion; Sundararajan et al. 2017, integrated gradients; Simonyan et al. 2014, saliency.
+        All as in captum.
     """
-    if method not in METHODS:
-        raise ConfigError(unknown_name("method for heat maps", method, METHODS))
-    attr = _import_captum()
+    attr = find_method(method)
     _check_pictures(checkpoint, pictures)
     modalities = checkpoint.blueprint.modalities
     count = len(pictures[modalities[0]])
@@ -115,72 +123,14 @@ def explain_samples(
     return HeatMaps(method, _scale(maps), names, explained, probs)
 
 
-@dataclass(frozen=True, eq=False)
-class MapLayer:
-    """A layer whose result is a map of the picture: its name in the trunk, its cells a side."""
-
-    name: str
-    module: nn.Module
-    cells: int
-
-
-def find_map_layer(trunk: nn.Module, picture: Float[Tensor, "1 3 size size"]) -> MapLayer:
-    """Finds the last convolutional map that everything in a trunk passes through.
-
-    The trunk is run once, and its layers are looked at in their order: its children, and theirs
-    where they are a plain sequence, so that no branch is taken for the whole. Of those that hold
-    a convolution and give a map of at least 4 x 4 cells (at 224 pixels 7 x 7 is usual, at 64 pixels
-    2 x 2, which says nothing about where) the last is taken, with the norm and activation that
-    follow.
-
-    Args:
-        trunk: In evaluation mode.
-        picture: As the trunk takes it.
+def find_method(method: str) -> ModuleType:
+    """Gives captum's methods, if there is this one.
 
     Raises:
-        ConfigError: There is none, as in transformers, or the picture is too small for one.
+        ConfigError: There isn't, or captum isn't installed.
     """
-    names = {module: name for name, module in trunk.named_modules()}
-    seen: list[tuple[nn.Module, tuple[int, ...]]] = []
-
-    def note(module: nn.Module, _: Any, result: Any) -> None:
-        seen.append((module, tuple(result.shape) if isinstance(result, Tensor) else ()))
-
-    hooks = [module.register_forward_hook(note) for module in _follow_chain(trunk)]
-    try:
-        with torch.no_grad():
-            trunk(picture)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    found: tuple[nn.Module, tuple[int, ...]] | None = None
-    is_next = False  # whether everything since `found` has kept its shape
-    for module, shape in seen:
-        is_map = len(shape) == 4 and shape[2] == shape[3] >= LEAST_CELLS
-        has_convolution = any(isinstance(part, nn.Conv2d) for part in module.modules())
-        is_next = (is_map and has_convolution) or (
-            is_next and found is not None and shape == found[1]
-        )
-        if is_next:
-            found = (module, shape)
-    if found is None:
-        raise ConfigError(
-            f"The trunk {type(trunk).__name__} has no convolutional map of at least "
-            f"{LEAST_CELLS} x {LEAST_CELLS} cells for pictures of {picture.shape[-1]} pixels. "
-            "Choose the method occlusion, which works with every model."
-        )
-    return MapLayer(names[found[0]], found[0], found[1][-1])
-
-
-def _follow_chain(module: nn.Module) -> Iterator[nn.Module]:
-    for child in module.children():
-        if isinstance(child, (nn.Sequential, nn.ModuleList)):
-            yield from _follow_chain(child)
-        else:
-            yield child
-
-
-def _import_captum() -> ModuleType:
+    if method not in METHODS:
+        raise ConfigError(unknown_name("method for heat maps", method, METHODS))
     try:
         import captum.attr
     except ImportError as error:
@@ -213,6 +163,8 @@ def _explain_network(
     layers: dict[Modality, MapLayer],
 ) -> dict[Modality, Float[Tensor, "batch size size"]]:
     """Gives the heat of each modality in a single model or early fusion; notes the layers."""
+    if method in ("integrated-gradients", "saliency"):
+        return _trace_gradients(attr, model, pictures, target, method)
     heat: dict[Modality, Tensor] = {}
     for modality in pictures:
         if method == "occlusion":
@@ -221,7 +173,7 @@ def _explain_network(
         if modality not in layers:
             trunk = model.get_submodule(f"trunks.{modality}")
             layers[modality] = find_map_layer(trunk, pictures[modality][:1])
-        heat[modality] = _weigh(attr, model, pictures, layers[modality].module, target, method)
+        heat[modality] = _weigh(attr, model, pictures, layers[modality], target, method)
     return heat
 
 
@@ -257,7 +209,7 @@ def _weigh(
     attr: ModuleType,
     model: nn.Module,
     pictures: Mapping[Modality, Float[Tensor, "batch 3 size size"]],
-    layer: nn.Module,
+    layer: MapLayer,
     target: Int[Tensor, " batch"],
     method: str,
 ) -> Float[Tensor, "batch size size"]:
@@ -266,13 +218,44 @@ def _weigh(
 
     inputs = tuple(pictures.values())
     if method == "gradcam":
-        cells = attr.LayerGradCam(forward, layer).attribute(inputs, target)
+        cells = attr.LayerGradCam(forward, layer.module).attribute(inputs, target)
     else:
-        weighed = attr.LayerGradientXActivation(forward, layer).attribute(inputs, target)
+        weighed = attr.LayerGradientXActivation(forward, layer.module).attribute(inputs, target)
         cells = weighed.sum(dim=1, keepdim=True)
-    size = tuple(inputs[0].shape[-2:])
-    spread = attr.LayerAttribution.interpolate(cells.detach().relu(), size, "bilinear")
-    return spread.squeeze(1)
+    return layer.spread(cells.detach().relu(), inputs[0].shape[-1])
+
+
+def _trace_gradients(
+    attr: ModuleType,
+    model: nn.Module,
+    pictures: Mapping[Modality, Float[Tensor, "batch 3 size size"]],
+    target: Int[Tensor, " batch"],
+    method: str,
+) -> dict[Modality, Float[Tensor, "batch size size"]]:
+    def forward(*tensors: Tensor) -> Tensor:
+        return model(dict(zip(pictures, tensors, strict=True)))
+
+    # Of their own, or captum would warn that it changes them.
+    inputs = tuple(tensor.detach().clone().requires_grad_() for tensor in pictures.values())
+    if method == "saliency":
+        found = attr.Saliency(forward).attribute(inputs, target, abs=True)
+        heat = [gradient.amax(dim=1) for gradient in found]
+    else:
+        found = attr.IntegratedGradients(forward).attribute(
+            inputs,
+            tuple(torch.zeros_like(tensor) for tensor in inputs),
+            target,
+            n_steps=_PATH_STEPS,
+            internal_batch_size=max(16, len(target)),
+        )
+        heat = [share.sum(dim=1).relu() for share in found]
+    sigma = max(0.5, _BLUR * inputs[0].shape[-1])
+    kernel = 2 * round(2 * sigma) + 1
+    smooth = [
+        gaussian_blur(h.detach()[:, None].float(), [kernel, kernel], [sigma, sigma])[:, 0]
+        for h in heat
+    ]
+    return dict(zip(pictures, smooth, strict=True))
 
 
 def _occlude(

@@ -5,11 +5,12 @@ Source:
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from ferfusion.data.cache import resize
 from ferfusion.evaluation.predictions import Predictions
@@ -22,7 +23,27 @@ from ferfusion.models.checkpoint import Checkpoint
 CELL_PX = 162
 
 
-def choose_samples(predictions: Predictions, *, with_worst_error: bool = True) -> tuple[str, ...]:
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A picture, what is said of it, and whether what it explains is a wrong answer."""
+
+    picture: UInt8[np.ndarray, "size size 3"]
+    words: str = ""
+    is_wrong: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one model saw in one modality, or its pictures as they are; a cell per sample."""
+
+    title: str
+    modality: Modality
+    cells: tuple[Cell, ...]
+
+
+def choose_samples(
+    predictions: Predictions, *, with_worst_error: bool = True, count: int | None = None
+) -> tuple[str, ...]:
     """Chooses samples to show: of each class the one that was recognised most surely.
 
     Nothing is drawn at random: the same predictions give the same samples.
@@ -30,24 +51,99 @@ def choose_samples(predictions: Predictions, *, with_worst_error: bool = True) -
     Args:
         predictions: Of test samples, by the model that the sheet is about.
         with_worst_error: Adds the wrong answer that was given most surely, if there is one.
+        count: How many; more are taken in further rounds, of the next sure ones. None is one round.
 
     Returns:
-        Ids, classes in order. Of a class that was never recognised, the sample whose true class got
-        the highest probability; classes without samples are left out. Among equals the first.
+        Ids, in each round classes in order. Of a class that was never recognised, the sample whose
+        true class got the highest probability; classes without samples are left out. Among
+        equals the first.
     """
     rows = np.arange(len(predictions))
-    of_truth = predictions.probs[rows, predictions.labels]
-    surest: list[int] = []
-    for label in range(len(predictions.classes)):
-        of_class = rows[predictions.labels == label]
-        if len(of_class):
-            rank = of_truth[of_class] + predictions.correct[of_class]
-            surest.append(int(of_class[rank.argmax()]))
-    wrong = rows[~predictions.correct]
-    if with_worst_error and len(wrong):
-        worst = int(wrong[predictions.probs[wrong].max(axis=1).argmax()])
-        surest += [worst] if worst not in surest else []
-    return tuple(predictions.sample_ids[row] for row in surest)
+    of_truth = predictions.probs[rows, predictions.labels] + predictions.correct
+    queues = [
+        sorted(rows[predictions.labels == label], key=lambda row: -of_truth[row])
+        for label in range(len(predictions.classes))
+    ]
+    if with_worst_error:
+        highest = predictions.probs.max(axis=1)
+        queues.append(sorted(rows[~predictions.correct], key=lambda row: -highest[row]))
+    rounds = max(map(len, queues)) if count is not None else 1
+    in_turn = [queue[turn] for turn in range(rounds) for queue in queues if turn < len(queue)]
+    chosen = list(dict.fromkeys(in_turn))[:count]
+    return tuple(predictions.sample_ids[row] for row in chosen)
+
+
+def spread_over_classes(
+    labels: Int[np.ndarray, " samples"], count: int, seed: int = 0
+) -> Int[np.ndarray, " chosen"]:
+    """Draws rows at random, as many of each class as of every other while there are any.
+
+    Args:
+        labels: Class of each row.
+        count: How many rows; all where there are no more.
+        seed: Of the draw.
+
+    Returns:
+        Rows in their order.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    turn = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        turn[own] = np.arange(len(own))
+    return np.sort(order[np.argsort(turn[order], kind="stable")][:count])
+
+
+def lay_maps(
+    models: Mapping[str, Checkpoint],
+    pictures: Mapping[Modality, UInt8[np.ndarray, "samples size size 3"]],
+    labels: Sequence[str],
+    *,
+    method: str = "gradcam",
+    explained: str | None = None,
+    device: torch.device | None = None,
+    side_px: int = CELL_PX,
+) -> list[Column]:
+    """Gives, for each modality, its pictures and what each model saw in them.
+
+    Each model's own answer is explained and said with its probability, or the class that is asked
+    for. The maps of one model and sample share one scale, so a modality that added little
+    to the answer stays pale; where nothing spoke for the answer, it says "no heat".
+
+    Args:
+        models: Short names for titles, and models that take some of the modalities.
+        pictures: Of any size; each model gets them at its own.
+        labels: The true class of each sample.
+        method: See `explain_samples`.
+        explained: A class that all models know; None is each model's own answer.
+        device: Where to run; None is the CPU.
+        side_px: Of the pictures that come out.
+
+    Raises:
+        ConfigError: As `explain_samples`.
+    """
+    shown = {m: [resize(p, side_px) for p in pictures[m]] for m in MODALITIES if m in pictures}
+    columns = {m: [Column(str(m), m, tuple(Cell(p) for p in shown[m]))] for m in shown}
+    for name, checkpoint in models.items():
+        modalities, size_px = checkpoint.blueprint.modalities, checkpoint.preprocessing.size_px
+        known = checkpoint.blueprint.labels
+        sized = {m: np.stack([resize(p, size_px) for p in pictures[m]]) for m in modalities}
+        wanted = None if explained is None else np.full(len(labels), known.index(explained))
+        found = explain_samples(checkpoint, sized, classes=wanted, method=method, device=device)
+        answers = [known[place] for place in found.explained]
+        probs = np.take_along_axis(found.probs, found.explained[:, None], axis=1)[:, 0]
+        for modality in modalities:
+            cells: list[Cell] = []
+            for row, (picture, heat) in enumerate(
+                zip(shown[modality], found.maps[modality], strict=True)
+            ):
+                words = f"{answers[row]} {100 * probs[row]:.0f} %"
+                # A map may be empty: nothing in this picture spoke for the answer.
+                words += "" if heat.any() else ", no heat"
+                laid = overlay_heat(picture, _enlarge(heat, side_px))
+                cells.append(Cell(laid, words, answers[row] != labels[row]))
+            columns[modality].append(Column(name, modality, tuple(cells)))
+    return [column for of_modality in columns.values() for column in of_modality]
 
 
 def draw_activation_sheet(
@@ -59,15 +155,13 @@ def draw_activation_sheet(
     device: torch.device | None = None,
     cell_px: int = CELL_PX,
 ) -> UInt8[np.ndarray, "sheet_height sheet_width 3"]:
-    """Draws samples as rows, and for each modality its picture and what each model saw in it.
+    """Draws what `lay_maps` gives: samples as rows, and what each model said below its maps.
 
-    Each model's own answer is explained and written below with its probability, in orange where it
-    is wrong. The maps of one model and sample share one scale, so a modality that added little
-    to the answer stays pale; where nothing spoke for the answer, it says "no heat".
+    What is a wrong answer is orange.
 
     Args:
-        models: Short names for titles, and models that take some of the modalities.
-        pictures: Of any size; each model gets them at its own.
+        models: As `lay_maps`; also the rest.
+        pictures: Of any size.
         labels: The true class of each sample.
         method: See `explain_samples`.
         device: Where to run; None is the CPU.
@@ -76,39 +170,26 @@ def draw_activation_sheet(
     Raises:
         ConfigError: As `explain_samples`.
     """
-    inner_px = cell_px - STRIP_PX
-    shown = {m: [resize(p, inner_px) for p in pictures[m]] for m in MODALITIES if m in pictures}
-    columns = {m: [(str(m), [write_below(p, "") for p in shown[m]])] for m in shown}
-    for name, checkpoint in models.items():
-        modalities, size_px = checkpoint.blueprint.modalities, checkpoint.preprocessing.size_px
-        sized = {m: np.stack([resize(p, size_px) for p in pictures[m]]) for m in modalities}
-        found = explain_samples(checkpoint, sized, method=method, device=device)
-        answers = [checkpoint.blueprint.labels[place] for place in found.explained]
-        said = [
-            f"{answer} {100 * prob:.0f} %"
-            for answer, prob in zip(answers, found.probs.max(axis=1), strict=True)
-        ]
-        for modality in modalities:
-            laid = [
-                overlay_heat(picture, _enlarge(heat, inner_px))
-                for picture, heat in zip(shown[modality], found.maps[modality], strict=True)
-            ]
-            # A map may be empty: nothing in this picture spoke for the answer.
-            lines = [
-                line if heat.any() else f"{line}, no heat"
-                for line, heat in zip(said, found.maps[modality], strict=True)
-            ]
-            cells = [
-                write_below(overlay, line, is_warning=answer != label)
-                for overlay, line, answer, label in zip(laid, lines, answers, labels, strict=True)
-            ]
-            columns[modality].append((name, cells))
-    flat = [column for of_modality in columns.values() for column in of_modality]
+    side_px = cell_px - STRIP_PX
+    columns = lay_maps(models, pictures, labels, method=method, device=device, side_px=side_px)
+    return draw_columns(columns, labels)
+
+
+def draw_columns(
+    columns: Sequence[Column], titles: Sequence[str]
+) -> UInt8[np.ndarray, "sheet_height sheet_width 3"]:
+    """Lays columns out as one sheet, with a title on each row."""
     return draw_contact_sheet(
-        [[cells[row] for _, cells in flat] for row in range(len(labels))],
-        list(labels),
-        [title for title, _ in flat],
-        cell_px=cell_px,
+        [
+            [
+                write_below(cell.picture, cell.words, is_warning=cell.is_wrong)
+                for cell in (column.cells[row] for column in columns)
+            ]
+            for row in range(len(titles))
+        ],
+        list(titles),
+        [column.title for column in columns],
+        cell_px=columns[0].cells[0].picture.shape[0] + STRIP_PX,
     )
 
 

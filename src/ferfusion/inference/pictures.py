@@ -13,6 +13,7 @@ from ferfusion.errors import DataError, ImageError
 from ferfusion.imaging.camera.opening import decode_thermogram
 from ferfusion.imaging.files import MAX_MEBIBYTES, decode_image, read_bytes, take_pillow
 from ferfusion.imaging.heat_input import read_picture, show_heat_to_model
+from ferfusion.imaging.msx import blend_msx
 from ferfusion.preprocessing import HeatInput
 from ferfusion.sample import ImageFile
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 else:
     # What people give is checked below, with a sentence for what it is not.
     Picture = object
+
+MSX_PX = 224
+"""Side of the pictures that `ferfusion prepare` blends, unless told otherwise."""
 
 _WANTED = (
     "a path, bytes, an open file, a Pillow picture, or a NumPy array of bytes (uint8), rows x "
@@ -88,6 +92,23 @@ def read_whole(
     if isinstance(source, Image.Image):
         return take_pillow(name, source)
     return decode_image(name, _read_stream(source, name), at_least_px=at_least_px)
+
+
+def make_msx(
+    visible: Picture, infrared: Picture, *, size_px: int = MSX_PX
+) -> UInt8[np.ndarray, "{size_px} {size_px} 3"]:
+    """Gives an MSX-style picture of two that are cut alike, as `ferfusion prepare` makes it.
+
+    Args:
+        visible: In any form.
+        infrared: Likewise, in false colours; it shows the same square of the scene.
+        size_px: Outlines are as fine as in pictures of this side.
+
+    Raises:
+        DataError: One of them can't be used.
+    """
+    seen = read_square(visible, size_px, name="The visible picture")
+    return blend_msx(seen, read_square(infrared, size_px, name="The infrared picture"))
 
 
 def _show_heat(source: Picture, name: str, heat: HeatInput) -> UInt8[np.ndarray, "rows columns 3"]:

@@ -93,7 +93,8 @@ def predict_each(
     Args:
         runner: See `open_graph`.
         items: May be endless; only a few batches are ahead of what was taken.
-        pictures_of: Gives the pictures of one of them.
+        pictures_of: Gives the pictures of one of them, in the thread of a worker. A `DataError`
+            that it raises is that item's answer.
         batch_size: How many are asked about together.
         workers: How many batches are worked on at once; None means one a processor.
         reduced: As in `read_square`.
@@ -107,7 +108,7 @@ def predict_each(
     workers = workers or count_processors()
 
     def work(batch: tuple[T, ...]) -> list[tuple[T, Float[np.ndarray, " classes"] | DataError]]:
-        return _answer_batch(runner, batch, [pictures_of(item) for item in batch], reduced)
+        return _answer_batch(runner, batch, pictures_of, reduced)
 
     rest = iter(items)
     waiting: deque[Future[list[tuple[T, Float[np.ndarray, " classes"] | DataError]]]] = deque()
@@ -199,16 +200,17 @@ def write_answers(answers: Iterable[Answer], classes: tuple[str, ...], path: Pat
 def _answer_batch(
     runner: Runner,
     batch: Sequence[T],
-    pictures: Sequence[Mapping[Modality, Picture]],
+    pictures_of: Callable[[T], Mapping[Modality, Picture]],
     reduced: bool,
 ) -> list[tuple[T, Float[np.ndarray, " classes"] | DataError]]:
     """Decodes a batch and asks about it; what can't be used comes back with its reason."""
     modalities = runner.facts.modalities
     broken: dict[int, DataError] = {}
     squares: dict[Modality, list[np.ndarray]] = {m: [] for m in modalities}
-    for row, given in enumerate(pictures):
-        check_modalities(given, modalities)
+    for row, item in enumerate(batch):
         try:
+            given = pictures_of(item)
+            check_modalities(given, modalities)
             read = [_read(runner, given, modality, reduced) for modality in modalities]
         except DataError as error:
             broken[row] = error

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +27,8 @@ from ferfusion.inference.pictures import Picture
 from ferfusion.inference.prediction import predict_each, predict_one
 from ferfusion.inference.runner import Runner, open_graph
 from ferfusion.modality import Modality, parse_modalities
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -140,15 +143,41 @@ class Predictor:
         Raises:
             ConfigError: A sample lacks a modality, or has one that the model doesn't look at.
         """
+        answers = self.predict_each(samples, self._check, batch_size=batch_size, workers=workers)
+        with closing(answers):
+            for _, answer in answers:
+                yield answer
+
+    def predict_each(
+        self,
+        items: Iterable[T],
+        pictures_of: Callable[[T], Mapping[Modality, Picture]],
+        *,
+        batch_size: int = 8,
+        workers: int | None = None,
+    ) -> Generator[tuple[T, Prediction | Unusable], None, None]:
+        """Does what `predict_stream` does for things that have pictures, and gives them back.
+
+        Args:
+            items: May be endless.
+            pictures_of: Gives the pictures of one of them, those that the model looks at and
+                perhaps others. Called in a worker's thread. A `DataError` that it raises is why
+                there is no answer.
+            batch_size: See `predict_stream`.
+            workers: Likewise.
+
+        Raises:
+            ConfigError: One lacks a modality.
+        """
         answers = predict_each(
-            self._stream_runner, samples, self._check, batch_size=batch_size, workers=workers
+            self._stream_runner, items, pictures_of, batch_size=batch_size, workers=workers
         )
         with closing(answers):
-            for _, probs in answers:
+            for item, probs in answers:
                 if isinstance(probs, DataError):
-                    yield Unusable(str(probs))
+                    yield item, Unusable(str(probs))
                 else:
-                    yield self.interpret(probs)
+                    yield item, self.interpret(probs)
 
     def interpret(self, probs: Float[np.ndarray, " classes"]) -> Prediction:
         """Makes a prediction of the probabilities that the runner gave."""

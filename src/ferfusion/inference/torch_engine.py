@@ -31,18 +31,8 @@ def open_checkpoint(
         CheckpointError: The folder holds no model, or a damaged one.
     """
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
-    blueprint, preprocessing = checkpoint.blueprint, checkpoint.preprocessing
-    facts = ModelFacts(
-        labels=blueprint.labels,
-        modalities=list_needed(blueprint),
-        size_px=preprocessing.size_px,
-        precision="fp32",
-        temperature=temperature,
-        fusion=blueprint.fusion,
-        backbone=blueprint.backbone,
-        versions={package: version(package) for package in ("ferfusion", "torch")},
-        heat=preprocessing.heat,
-    )
+    preprocessing = checkpoint.preprocessing
+    facts = describe_checkpoint(checkpoint, temperature)
     place = torch.device(device)
     model = checkpoint.model.eval().to(place)
 
@@ -61,3 +51,19 @@ def open_checkpoint(
         return (logits / temperature).softmax(dim=1).cpu().numpy()
 
     return Runner(facts, ask)
+
+
+def describe_checkpoint(checkpoint: Checkpoint, temperature: float = 1.0) -> ModelFacts:
+    """Gives what a trained model takes and gives, without modalities that it never looks at."""
+    blueprint, preprocessing = checkpoint.blueprint, checkpoint.preprocessing
+    return ModelFacts(
+        labels=blueprint.labels,
+        modalities=list_needed(blueprint),
+        size_px=preprocessing.size_px,
+        precision="fp32",
+        temperature=temperature,
+        fusion=blueprint.fusion,
+        backbone=blueprint.backbone,
+        versions={package: version(package) for package in ("ferfusion", "torch")},
+        heat=preprocessing.heat,
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -59,11 +59,17 @@ class Blueprint:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Blueprint":
-        """Reads what `to_json` gave, also before there was attention."""
+        """Reads what `to_json` gave, also before there was attention.
+
+        Raises:
+            ValueError: There is no such fusion or modality; other errors if values are of no use.
+        """
         mixture = values["mixture"]
+        if values["fusion"] not in get_args(Fusion):
+            raise ValueError(f"there is no fusion {values['fusion']!r}")
         return Blueprint(
             fusion=values["fusion"],
-            backbone=values["backbone"],
+            backbone=str(values["backbone"]),
             modalities=tuple(Modality(m) for m in values["modalities"]),
             labels=tuple(values["labels"]),
             dropout=float(values["dropout"]),

@@ -14,11 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ferfusion.atomic import replacing, write_text
-from ferfusion.errors import CheckpointError
+from ferfusion.errors import CheckpointError, ConfigError
 from ferfusion.models.blueprint import Blueprint, assemble
 from ferfusion.preprocessing import Preprocessing
 
 FORMAT = 1
+_NONSENSE = (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
+"""What comes of JSON that isn't ours, found by changing bytes in it."""
+
 TENSORS, FACTS = "model.safetensors", "model.json"
 
 
@@ -80,9 +83,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         blueprint = Blueprint.from_json(facts["blueprint"])
         preprocessing = Preprocessing.from_json(facts["preprocessing"])
         recipe = dict(facts["recipe"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        model = assemble(blueprint)
+    except (*_NONSENSE, ConfigError) as error:
         raise CheckpointError(f"{folder / FACTS} is damaged: {error!r}.") from error
-    model = assemble(blueprint)
     restore(model, read_tensors(folder / TENSORS), folder / TENSORS)
     return Checkpoint(model.eval(), blueprint, preprocessing, recipe)
 

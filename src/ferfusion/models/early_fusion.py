@@ -48,8 +48,13 @@ class EarlyFusionModel(nn.Module):
 
         Modality after modality, in the fixed order.
         """
-        parts = [
-            self.gates[str(m)](extract_features(self.trunks[str(m)], pictures[m]))
+        return torch.cat(list(self.encode(pictures).values()), dim=1)
+
+    def encode(
+        self, pictures: Mapping[Modality, Float[Tensor, "batch 3 size size"]]
+    ) -> dict[Modality, Float[Tensor, "batch width"]]:
+        """Gives what each modality adds to `features`, in the fixed order."""
+        return {
+            m: self.gates[str(m)](extract_features(self.trunks[str(m)], pictures[m]))
             for m in self.modalities
-        ]
-        return torch.cat(parts, dim=1)
+        }

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ferfusion.data.listing import list_pictures
 from ferfusion.data.pairing import split_marker
-from ferfusion.data.temperatures import find_degrees
+from ferfusion.data.side_by_side import pair_folders
+from ferfusion.data.table import read_rows
 from ferfusion.errors import DataError
-from ferfusion.imaging.registration.motion import lay_on
+from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.refine import MotionKind
 from ferfusion.imaging.registration.register import Registration
 from ferfusion.modality import Modality
@@ -77,16 +78,12 @@ def pair_files(visible: Path, infrared: Path) -> tuple[list[PairOfFiles], list[s
     if not visible.is_dir():
         pair = PairOfFiles(split_marker(visible.stem)[1], ImageFile(visible), ImageFile(infrared))
         return [pair], []
-    sides = [_list_by_name(visible), _list_by_name(infrared, with_grids=True)]
-    names = sorted(sides[0].keys() & sides[1].keys())
-    if not names:
-        shown = [next(iter(side), "nothing") for side in sides]
-        raise DataError(
-            f"No picture in {visible} has the name of one in {infrared} (such as '{shown[0]}' and "
-            f"'{shown[1]}'): give the pictures of one moment the same name."
-        )
-    alone = [str(side[n]) for side in sides for n in sorted(side.keys() - set(names))]
-    return [PairOfFiles(n, sides[0][n], sides[1][n]) for n in names], alone
+    folders = {Modality.VISIBLE: visible, Modality.INFRARED: infrared}
+    samples, alone = pair_folders(folders, prefers_degrees=True)
+    pairs = [
+        PairOfFiles(s.id, s.images[Modality.VISIBLE], s.images[Modality.INFRARED]) for s in samples
+    ]
+    return pairs, [str(file) for file in alone]
 
 
 def align_pairs(
@@ -140,14 +137,39 @@ def write_alignment(rows: Iterable[tuple[str, Registration]], kind: MotionKind) 
     return text.getvalue()
 
 
-def _list_by_name(folder: Path, *, with_grids: bool = False) -> dict[str, ImageFile]:
-    pictures, _ = list_pictures(folder, with_grids=with_grids)
-    named: dict[str, ImageFile] = {}
-    for picture in pictures:
-        stem = split_marker(picture.inside.stem)[1].casefold()
-        name = str(picture.inside.with_name(stem))
-        # Degrees say more than the picture they lie beside.
-        file = (find_degrees(picture.file) if with_grids else None) or picture.file
-        if named.setdefault(name, file) != file:
-            raise DataError(f"{file} and {named[name]} have the same name: rename one of them.")
-    return named
+def read_motion(given: str) -> Motion:
+    """Gives a motion from what `write_alignment` wrote: the path of the file, or a line of it.
+
+    Of a file it is the motion of the pair with the best quality.
+
+    Raises:
+        DataError: It is neither.
+    """
+    path = Path(given)
+    columns: Sequence[str] = (*COLUMNS, *AFFINE_COLUMNS)
+    if path.suffix.lower() == ".csv" or path.is_file():
+        named, rows = read_rows(path)
+        lines = [row for _, row in rows]
+        if missing := [name for name in COLUMNS if name not in named]:
+            raise DataError(
+                f"{path} has no column {', '.join(missing)}: give the alignment.csv that "
+                "`ferfusion align` wrote."
+            )
+    else:
+        cells = [cell.strip() for cell in given.split(",")]
+        if len(cells) not in (len(COLUMNS), len(columns)):
+            raise DataError(
+                f"'{given}' is neither a file nor a line of the alignment.csv that `ferfusion "
+                f"align` writes ({','.join(COLUMNS)})."
+            )
+        lines = [dict(zip(columns, cells, strict=False))]
+    try:
+        best = max(lines, key=lambda line: float(line["quality"]))
+        numbers = {name: float(best[name]) for name in columns[1:5]}
+        numbers |= {name: float(best[name]) for name in AFFINE_COLUMNS if best.get(name)}
+    except ValueError as error:
+        raise DataError(f"{given} holds no motion that can be read ({error}).") from error
+    motion = Motion(**numbers)
+    if not (all(math.isfinite(number) for number in numbers.values()) and motion.scale > 0):
+        raise DataError(f"{given} holds a motion that makes no sense: {motion}.")
+    return motion

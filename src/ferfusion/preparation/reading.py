@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ferfusion.data.dataset import Dataset
+from ferfusion.data.dataset import UNLABELLED, Dataset
 from ferfusion.data.listing import Picture, list_pictures
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.pairing import Candidate, pair, split_marker
@@ -10,8 +10,6 @@ from ferfusion.data.subjects import name_subjects
 from ferfusion.data.temperatures import prefer_temperatures
 from ferfusion.errors import DataError
 from ferfusion.modality import Modality
-
-UNLABELLED = "unlabelled"
 
 
 def open_to_prepare(path: Path, subject_pattern: str | None) -> tuple[Dataset, str | None]:

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,25 @@ class Preparation:
     def to_json(self) -> dict[str, Any]:
         """Gives plain values for a file of settings."""
         return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> "Preparation":
+        """Reads what `to_json` gave; what else is there, and what isn't, doesn't matter.
+
+        Raises:
+            DataError: A value makes no sense.
+        """
+        known = {f.name: values[f.name] for f in fields(Preparation) if f.name in values}
+        try:
+            if known.get("span_c") is not None:
+                known["span_c"] = tuple(float(end) for end in known["span_c"])
+            for name in {"size_px", "least_face_px"} & known.keys():
+                known[name] = int(known[name])
+            made = Preparation(**known)
+            made.check()
+        except (TypeError, ValueError) as error:
+            raise DataError(f"settings of a preparation can't be read ({error})") from error
+        return made
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ferfusion.imaging.palette import show_heat
 from ferfusion.imaging.registration.motion import Motion, lay_on
 from ferfusion.imaging.registration.register import Registration, register
 from ferfusion.imaging.registration.search import Reach
-from ferfusion.modality import MODALITIES, Modality
+from ferfusion.modality import MODALITIES, Modality, find_ground
 from ferfusion.preparation.placing import CAMERA, REGISTRATION, register_infrared, start_of
 from ferfusion.preparation.recipe import Preparation, Record
 from ferfusion.preparation.shot import Pictures, Shot, read_shot
@@ -104,6 +104,32 @@ def _frame_covered(covered: Bool[np.ndarray, "height width"]) -> Crop:
 
 
 def _cut(record: Record, laid: "Laid", crop: Crop, preparation: Preparation) -> Prepared:
+    cut = cut_alike(laid, crop, preparation)
+    reached = crop.cut(laid.covered.astype(np.float32), preparation.size_px, outside=0)
+    there = " ".join(str(m) for m in MODALITIES if m in cut.pictures)
+    record = replace(
+        record, kept=True, modalities=there, made_msx=cut.made_msx,
+        has_temperatures=cut.temperature_c is not None, beyond_edge=1 - float(reached.mean()),
+    )  # fmt: skip
+    return Prepared(record, cut.pictures, cut.temperature_c)
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """What was cut out of the pictures of one moment.
+
+    Attributes:
+        pictures: Of one size.
+        temperature_c: Of infrared; None where there are only colours.
+        made_msx: Whether the MSX picture was made here.
+    """
+
+    pictures: Pictures
+    temperature_c: Float[np.ndarray, "height width"] | None
+    made_msx: bool
+
+
+def cut_alike(laid: "Laid", crop: Crop, preparation: Preparation) -> Cut:
     """Cuts all alike and makes what is missing."""
     size = preparation.size_px
     cut = {m: crop.cut(picture, size) for m, picture in laid.pictures.items()}
@@ -115,13 +141,7 @@ def _cut(record: Record, laid: "Laid", crop: Crop, preparation: Preparation) -> 
     made = preparation.makes_msx and cut.keys() == {Modality.VISIBLE, Modality.INFRARED}
     if made:
         cut[Modality.MSX] = blend_msx(cut[Modality.VISIBLE], cut[Modality.INFRARED])
-    reached = crop.cut(laid.covered.astype(np.float32), size, outside=0)
-    there = " ".join(str(m) for m in MODALITIES if m in cut)
-    record = replace(
-        record, kept=True, modalities=there, made_msx=made,
-        has_temperatures=temperature_c is not None, beyond_edge=1 - float(reached.mean()),
-    )  # fmt: skip
-    return Prepared(record, cut, temperature_c)
+    return Cut(cut, temperature_c, made)
 
 
 def find_face(laid: "Laid", detector: FaceDetector, least_px: float) -> tuple[Choice, str]:
@@ -188,7 +208,7 @@ def lay_on_visible(shot: Shot, preparation: Preparation) -> Laid:
             camera's file says, or to show the same frame.
     """
     seen = shot.pictures
-    ground = next(m for m in (Modality.VISIBLE, Modality.MSX, Modality.INFRARED) if m in seen)
+    ground = find_ground(seen)
     height, width = seen[ground].shape[:2]
     laid, motions, by = {ground: seen[ground]}, dict[Modality, Motion](), REGISTRATION
     found: dict[Modality, Registration] = {}

@@ -26,10 +26,10 @@ def open_templates() -> jinja2.Environment:
     return environment
 
 
-def embed_picture(picture: Picture) -> str:
-    """Gives a small JPEG as a data address."""
+def embed_picture(picture: Picture, side_px: int = _SIDE_PX) -> str:
+    """Gives a small JPEG as a data address, its longer side at most this."""
     height, width = picture.shape[:2]
-    scale = min(1.0, _SIDE_PX / max(height, width))
+    scale = min(1.0, side_px / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
     _, encoded = cv2.imencode(

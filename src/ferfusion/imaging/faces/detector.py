@@ -73,6 +73,27 @@ class Face:
         factor = np.vdot(usual, points) / np.vdot(usual, usual)
         return float(np.linalg.norm(points - factor * usual) / max(np.linalg.norm(points), 1e-9))
 
+    def mixed(self, other: "Face", share: float) -> "Face":
+        """Gives a face between this one (share 0) and another (share 1)."""
+        own = 1 - share
+        return Face(
+            own * self.left + share * other.left,
+            own * self.top + share * other.top,
+            own * self.width + share * other.width,
+            own * self.height + share * other.height,
+            own * self.points + share * other.points,
+            own * self.score + share * other.score,
+        )
+
+    def overlap(self, other: "Face") -> float:
+        """Gives how much of both boxes together the two have in common, 0 to 1."""
+        right, others_right = self.left + self.width, other.left + other.width
+        bottom, others_bottom = self.top + self.height, other.top + other.height
+        across = max(0.0, min(right, others_right) - max(self.left, other.left))
+        down = max(0.0, min(bottom, others_bottom) - max(self.top, other.top))
+        both = across * down
+        return both / (self.width * self.height + other.width * other.height - both)
+
     def moved(self, matrix: Float[np.ndarray, "2 3"]) -> "Face":
         """Gives the face as another picture shows it, whose points lie where `matrix` says."""
         linear, shift = matrix[:, :2], matrix[:, 2]
