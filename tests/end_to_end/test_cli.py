@@ -12,6 +12,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from ferfusion.config import OPTIONS
 from ferfusion.data.opening import open_dataset
 from ferfusion.data.splits import read_split
 from ferfusion.data.synthetic import write_synthetic_dataset
+from ferfusion.evaluation.calibration import apply_temperature
+from ferfusion.evaluation.predictions import read_predictions, write_predictions
 from ferfusion.expression import VIRI
 from ferfusion.modality import MODALITIES
 from ferfusion.models.checkpoint import load_checkpoint, read_tensors
@@ -77,6 +80,15 @@ def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 def when_changed(out: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns for p in sorted((out / "runs").rglob("*")) if p.is_file()}
+
+
+def calibrate(table: Path, run: Path, out: Path) -> Path:
+    """Writes a study's predictions as `evaluate` gives them: at the run's temperature."""
+    predictions = read_predictions(table)
+    temperature = json.loads((run / "run.json").read_text())["temperature"]
+    probs = apply_temperature(predictions.probs, temperature)
+    write_predictions(replace(predictions, probs=probs), out)
+    return out
 
 
 def assert_same_answers(one: Path, other: Path) -> None:
@@ -217,7 +229,8 @@ def test_evaluate_takes_the_test_part_of_the_training_data(
     answer = ferfusion("evaluate", run, data, "--out", table)
     assert answer.code == 0, answer.said
     assert "40 of these 50 samples trained or chose this model and are left out" in answer.said
-    assert_same_answers(table, studied / "predictions" / "visible.csv")
+    expected = calibrate(studied / "predictions" / "visible.csv", run, tmp_path / "expected.csv")
+    assert_same_answers(table, expected)
     assert "not overwritten" in ferfusion("evaluate", run, data, "--out", table).err
 
     whole = ferfusion("evaluate", run, data, "--part", "all", "--out", tmp_path / "all.csv")
@@ -273,7 +286,8 @@ def test_evaluate_knows_pictures_not_names(
     # The training data under another name.
     shutil.copytree(data, tmp_path / "moved")
     answer = ferfusion("evaluate", run, tmp_path / "moved", "--out", tmp_path / "moved.csv")
-    assert_same_answers(tmp_path / "moved.csv", studied / "predictions" / "visible.csv")
+    expected = calibrate(studied / "predictions" / "visible.csv", run, tmp_path / "expected.csv")
+    assert_same_answers(tmp_path / "moved.csv", expected)
 
 
 def test_evaluate_refuses_unknown_classes_and_folders_without_a_model(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ferfusion.evaluation.collect import _exact_convolutions
+from ferfusion.evaluation.collect import exact_convolutions
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -9,6 +9,6 @@ def test_gpus_multiply_exactly_only_while_asked(
     allowed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
-    with _exact_convolutions():
+    with exact_convolutions():
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32 == allowed

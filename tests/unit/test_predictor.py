@@ -113,7 +113,7 @@ def test_a_model_of_temperatures_takes_degrees(picture: Path, tmp_path: Path) ->
     np.save(tmp_path / "warm.npy", warm)
     same = model.predict(infrared=tmp_path / "warm.npy")
     assert same == model.predict(infrared=warm.astype(np.float64))
-    with pytest.raises(DataError, match="must hold temperatures"):
+    with pytest.raises(DataError, match="colours, which aren't temperatures"):
         model.predict(infrared=picture.read_bytes())
     with pytest.raises(DataError, match=r"array of uint8, 4 x 4"):
         model.predict(infrared=np.zeros((4, 4), np.uint8))

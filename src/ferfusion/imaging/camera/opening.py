@@ -75,6 +75,8 @@ def open_thermogram(
         ThermogramError: It holds no temperatures, or not in a way that is read.
         ConfigError: An option makes no sense, or flyr is missing.
     """
+    if overrides is not None:
+        overrides.check()
     kind, data = read_kind(path)
     return _read(kind, str(path), data, scale, overrides, palette, value_range_c)
 
@@ -104,7 +106,6 @@ def _read(
     value_range_c: tuple[float, float] | None = None,
 ) -> Thermogram:
     overrides = overrides or CameraSettings()
-    overrides.check()
     if kind in (kinds.FLIR_JPEG, kinds.FLIR_FFF):
         read = read_flir(name, data, overrides)
     elif kind == kinds.SEEK_HIR:
