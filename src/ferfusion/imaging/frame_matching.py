@@ -86,7 +86,7 @@ def choose_tolerance(*rates_hz: float) -> float:
     So a single dropped frame is bridged by its neighbour, also where times are not quite even. At
     most 0.2 s.
 
-    >>> choose_tolerance(25.0, 12.5)
+    >>> round(choose_tolerance(25.0, 12.5), 3)
     0.088
     """
     return min(1.1 / min(rates_hz), MOST_TOLERANCE_S)
