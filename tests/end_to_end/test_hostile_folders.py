@@ -22,10 +22,11 @@ from ferfusion.imaging.faces.weights import VARIABLE
 from ferfusion.imaging.files import read_image
 from ferfusion.modality import Modality
 from ferfusion.preparation import folder as preparing
-from ferfusion.preparation.folder import RECORDS, list_files
+from ferfusion.preparation.folder import RECORDS
 from ferfusion.preparation.reading import UNLABELLED
 from ferfusion.preparation.recipe import Record, read_records
 from ferfusion.preparation.sample import prepare_sample
+from ferfusion.preparation.tables import list_files
 from ferfusion.sample import ImageFile, Sample
 
 Ferfusion = Callable[..., Any]

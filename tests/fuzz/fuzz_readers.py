@@ -44,10 +44,10 @@ with atheris.instrument_imports(include=INSTRUMENTED[TARGET]):
     from ferfusion.data.table import read_table
     from ferfusion.errors import FerfusionError
     from ferfusion.imaging.camera.text_grid import holds_grid, read_text_grid
+    from ferfusion.imaging.file_bytes import read_bytes
     from ferfusion.imaging.files import (
         decode_image,
         decode_levels,
-        read_bytes,
         read_camera,
         read_depth,
         read_image,

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ferfusion.errors import ImageError
-from ferfusion.imaging import files
+from ferfusion.imaging import file_bytes, files
 from ferfusion.imaging.files import (
     decode_levels,
     read_camera,
@@ -256,7 +256,7 @@ def test_threads_leave_the_warning_filters_as_they_were(tmp_path: Path) -> None:
 
 
 def test_limits_are_those_in_the_messages() -> None:
-    assert (files.MAX_MEBIBYTES, files.MAX_MEGAPIXELS) == (64, 64)
+    assert (file_bytes.MAX_MEBIBYTES, files.MAX_MEGAPIXELS) == (64, 64)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from ferfusion.data.listing import list_pictures
 from ferfusion.errors import DataError
-from ferfusion.imaging.files import read_bytes
+from ferfusion.imaging.file_bytes import read_bytes
 from ferfusion.sample import ImageFile
 
 

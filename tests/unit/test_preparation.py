@@ -17,15 +17,10 @@ from ferfusion.imaging.files import read_image
 from ferfusion.imaging.palette import colourise
 from ferfusion.imaging.registration.motion import Motion
 from ferfusion.modality import Modality
-from ferfusion.preparation.folder import (
-    RECORDS,
-    Finished,
-    Progress,
-    picture_path,
-    prepare_folder,
-)
+from ferfusion.preparation.folder import RECORDS, Finished, Progress, prepare_folder
 from ferfusion.preparation.recipe import Preparation, Record, read_records, write_records
 from ferfusion.preparation.sample import prepare_sample
+from ferfusion.preparation.tables import picture_path
 from ferfusion.sample import ImageFile, Sample
 
 SIDE = 256

@@ -20,7 +20,8 @@ from ferfusion.data.guess_by_times import group_by_times, group_moments
 from ferfusion.data.splits import Split
 from ferfusion.data.subject_guesses import complete_guesses, find_exposure, guess_cheaply
 from ferfusion.errors import ImageError
-from ferfusion.imaging.files import read_bytes, read_taken_at
+from ferfusion.imaging.file_bytes import read_bytes
+from ferfusion.imaging.files import read_taken_at
 from ferfusion.modality import Modality
 from ferfusion.sample import ImageFile, Sample
 

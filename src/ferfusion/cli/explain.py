@@ -9,14 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
-from ferfusion.cli.explain_files import (
-    PAGE,
-    Explanation,
-    Wishes,
-    check_out,
-    make_page,
-    write_files,
-)
+from ferfusion.cli.explain_files import PAGE, check_out, write_files
+from ferfusion.cli.explanation import Explanation, Wishes, make_page
 from ferfusion.cli.progress import StudyProgress
 from ferfusion.cli.setup import say
 from ferfusion.cli.unseen import choose_part, decode_for_model, divide_by_use

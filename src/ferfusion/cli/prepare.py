@@ -17,14 +17,15 @@ from ferfusion.data.folder import KNOWN
 from ferfusion.errors import DataError
 from ferfusion.imaging.camera.kinds import recognise
 from ferfusion.imaging.faces.weights import fetch_weights, find_weights
-from ferfusion.imaging.files import read_bytes
+from ferfusion.imaging.file_bytes import read_bytes
 from ferfusion.imaging.heat_input import read_picture
 from ferfusion.modality import MODALITIES, Modality
-from ferfusion.preparation.folder import PAGE, TABLE, Finished, picture_path, prepare_folder
+from ferfusion.preparation.folder import PAGE, TABLE, Finished, prepare_folder
 from ferfusion.preparation.folder import Progress as Step
 from ferfusion.preparation.placing import CAMERA
 from ferfusion.preparation.reading import UNLABELLED, open_to_prepare
 from ferfusion.preparation.recipe import Preparation, Record
+from ferfusion.preparation.tables import picture_path
 from ferfusion.reporting.preparation_page import PreparationPage, Shown, write_preparation_page
 from ferfusion.sample import ImageFile, Sample
 

@@ -35,7 +35,8 @@ from ferfusion.errors import (
     ThermogramError,
     is_disk_full,
 )
-from ferfusion.imaging.files import decode_image, fingerprint_bytes, read_bytes
+from ferfusion.imaging.file_bytes import fingerprint_bytes, read_bytes
+from ferfusion.imaging.files import decode_image
 from ferfusion.imaging.heat_input import read_picture
 from ferfusion.memory import keep_freed_memory
 from ferfusion.modality import Modality

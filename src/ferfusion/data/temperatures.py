@@ -6,7 +6,7 @@ from pathlib import Path
 from ferfusion.data.dataset import Dataset
 from ferfusion.errors import DataError, ImageError
 from ferfusion.imaging.camera.kinds import recognise
-from ferfusion.imaging.files import read_bytes
+from ferfusion.imaging.file_bytes import read_bytes
 from ferfusion.modality import Modality
 from ferfusion.sample import GRID_SUFFIXES, ImageFile, Sample
 

@@ -5,33 +5,27 @@ turn (EXIF) and 16-bit pictures are dealt with, and where an unusable file gets 
 """
 
 import ctypes
-import hashlib
 import io
-import os
 import re
 import struct
 import threading
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 from jaxtyping import Num, UInt8
 from PIL import ExifTags, Image
 
 from ferfusion.errors import ImageError
+from ferfusion.imaging.file_bytes import check_bytes, empty_file, opening, read_bytes
 from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
-from ferfusion.unpacking import ZIP_DAMAGE
 
-MAX_MEBIBYTES = 64
 MAX_MEGAPIXELS = 64
 
-_MAX_BYTES = MAX_MEBIBYTES * 2**20
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _DEEP_GREY = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # What Pillow raises on damaged input, found by cutting files of each format and changing bytes in
@@ -79,9 +73,9 @@ def decode_image(
     Raises:
         ImageError: As `read_image`.
     """
-    _check_bytes(file, len(data))
+    check_bytes(file, len(data))
     if not data:
-        raise _empty(file)
+        raise empty_file(file)
     picture = _open_picture(file, io.BytesIO(data))
     try:
         # Only TIFF warns while decoding; the others may run in parallel threads.
@@ -128,7 +122,7 @@ def decode_levels(
     Raises:
         ImageError: As `read_image`, or it has 8 bits.
     """
-    _check_bytes(file, len(data))
+    check_bytes(file, len(data))
     picture = _open_picture(file, io.BytesIO(data))
     try:
         if picture.mode not in _DEEP_GREY:
@@ -185,7 +179,7 @@ def read_taken_at(file: ImageFile) -> datetime | None:
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    with _opening(file) as stream:
+    with opening(file) as stream:
         picture = _open_picture(file, stream)
         return _read_clock(picture)
 
@@ -211,11 +205,6 @@ def _read_clock(picture: Image.Image) -> datetime | None:
     return taken_at
 
 
-def fingerprint_bytes(data: bytes) -> str:
-    """Gives a hash of a picture's bytes as they are on disk: 32 hex digits, equal for copies."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
 def read_image_size(file: ImageFile) -> tuple[int, int]:
     """Gives width and height in pixels of the upright picture, without decoding it.
 
@@ -231,9 +220,9 @@ def measure_image(file: ImageFile | str, data: bytes) -> tuple[int, int]:
     Raises:
         ImageError: As `read_image`, save for damage behind the header.
     """
-    _check_bytes(file, len(data))
+    check_bytes(file, len(data))
     if not data:
-        raise _empty(file)
+        raise empty_file(file)
     picture = _open_picture(file, io.BytesIO(data))
     width, height = picture.size
     # Pillow turns a TIFF's size by itself (since 11.0); a PNG whose EXIF doesn't come first would
@@ -242,93 +231,6 @@ def measure_image(file: ImageFile | str, data: bytes) -> tuple[int, int]:
         return width, height
     is_sideways = _read_turn(picture) in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
     return (height, width) if is_sideways else (width, height)
-
-
-def read_bytes(file: ImageFile) -> bytes:
-    """Reads at most `MAX_MEBIBYTES`, never more than that into memory.
-
-    Raises:
-        ImageError: The file is missing, empty, too big, or can't be read.
-    """
-    with _opening(file) as stream:
-        data = stream.read(_MAX_BYTES + 1)
-    _check_bytes(file, len(data))
-    if not data:
-        raise _empty(file)
-    return data
-
-
-@contextmanager
-def _opening(file: ImageFile) -> Iterator[io.BytesIO | io.BufferedReader]:
-    """Opens a file that isn't too large; of a member of an archive, all is unpacked."""
-    try:
-        if file.path.is_dir():
-            raise ImageError(f"{file} is a folder, not a picture: name a picture in it.")
-        if file.path.exists() and not file.path.is_file():
-            raise ImageError(f"{file} is a device or a pipe, not a picture: remove it.")
-        if file.member is not None:
-            yield io.BytesIO(_read_member(file, file.member))
-            return
-        _check_bytes(file, file.path.stat().st_size)
-        with file.path.open("rb") as stream:
-            yield stream
-    except FileNotFoundError as error:
-        raise ImageError(f"{file} does not exist: put it back, or leave it out.") from error
-    except PermissionError as error:
-        raise ImageError(
-            f"{file} may not be read by you: change its permissions (chmod u+r), or ask its owner."
-        ) from error
-    except OSError as error:
-        raise ImageError(
-            f"{file} can't be read ({error.strerror or error}): check the disk or the network "
-            "drive it is on."
-        ) from error
-
-
-def _read_member(file: ImageFile, member: str) -> bytes:
-    try:
-        state = file.path.stat()
-        archive = _open_archive(file.path, state.st_size, state.st_mtime_ns, os.getpid())
-        info = archive.getinfo(member)
-        if info.flag_bits & 1:
-            raise ImageError(
-                f"{file} is locked with a password: unpack the archive into a folder first."
-            )
-        _check_bytes(file, info.file_size)
-        with archive.open(info) as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except KeyError as error:
-        raise ImageError(
-            f"{file} does not exist: the archive has changed since it was listed, so run again."
-        ) from error
-    except ZIP_DAMAGE as error:
-        raise ImageError(
-            f"{file} can't be unpacked ({error}): download or copy the archive again."
-        ) from error
-    _check_bytes(file, len(data))
-    return data
-
-
-@lru_cache(maxsize=4)
-def _open_archive(
-    path: Path,
-    size: int,  # noqa: ARG001  (a changed archive is opened anew)
-    changed_at: int,  # noqa: ARG001
-    process: int,  # noqa: ARG001  (forked processes would share a place in the file)
-) -> zipfile.ZipFile:
-    """Opens an archive and keeps it open: its list of members is read once, not for each member.
-
-    With 20,000 members, opening takes 0.17 s. Threads may read from one archive at once.
-    """
-    return zipfile.ZipFile(path)
-
-
-def _check_bytes(file: ImageFile | str, count: int) -> None:
-    if count > _MAX_BYTES:
-        raise ImageError(
-            f"{file} is larger than {MAX_MEBIBYTES} MiB ({count / 2**20:.0f} MiB): save it "
-            "smaller, or remove it."
-        )
 
 
 def _open_picture(file: ImageFile | str, stream: io.BytesIO | io.BufferedReader) -> Image.Image:
@@ -436,10 +338,6 @@ def _hush_libtiff() -> None:
         set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
         set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
         set_handler(None)
-
-
-def _empty(file: ImageFile | str) -> ImageError:
-    return ImageError(f"{file} is empty (0 bytes): copy it again from where it came, or remove it.")
 
 
 def _damaged(file: ImageFile | str, error: Exception) -> ImageError:

@@ -11,7 +11,8 @@ from PIL import Image
 from ferfusion.data.cache import resize
 from ferfusion.errors import DataError, ImageError
 from ferfusion.imaging.camera.opening import decode_thermogram
-from ferfusion.imaging.files import MAX_MEBIBYTES, decode_image, read_bytes, take_pillow
+from ferfusion.imaging.file_bytes import MAX_MEBIBYTES, read_bytes
+from ferfusion.imaging.files import decode_image, take_pillow
 from ferfusion.imaging.heat_input import read_picture, show_heat_to_model
 from ferfusion.imaging.msx import blend_msx
 from ferfusion.preprocessing import HeatInput

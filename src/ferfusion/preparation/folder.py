@@ -1,7 +1,5 @@
 """A whole folder prepared: streamed, in several processes, resumed, and moved into place whole."""
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +17,22 @@ from threadpoolctl import threadpool_limits
 from ferfusion.atomic import replacing, write_text
 from ferfusion.errors import DataError, ImageError, ResultsError
 from ferfusion.imaging.faces.detector import FaceDetector
-from ferfusion.imaging.files import read_bytes
+from ferfusion.imaging.file_bytes import read_bytes
 from ferfusion.locks import hold
-from ferfusion.modality import MODALITIES, Modality
+from ferfusion.modality import MODALITIES
 from ferfusion.preparation.reading import UNLABELLED
 from ferfusion.preparation.recipe import Preparation, Record, read_records, write_records
 from ferfusion.preparation.sample import Prepared, prepare_sample
 from ferfusion.preparation.shot import hash_files
+from ferfusion.preparation.tables import (
+    list_files,
+    list_samples,
+    list_subjects,
+    name_files,
+    picture_path,
+    read_filled,
+    temperature_path,
+)
 from ferfusion.sample import Sample
 
 RECORDS = "prepared.csv"
@@ -109,8 +116,8 @@ def prepare_folder(
     settings = json.dumps({"data": str(source.resolve()), **preparation.to_json()}, indent=2)
     with hold(out):
         known = _check_folder(out, settings, overwrites)
-        before = {_name(r): r for r in _read_if_there(out / RECORDS)}
-        subjects, table = _read_filled(out / SUBJECTS), _read_filled(out / TABLE)
+        before = {name_files(r): r for r in _read_if_there(out / RECORDS)}
+        subjects, table = read_filled(out / SUBJECTS), read_filled(out / TABLE)
         part = out.with_name(f".{out.name}.preparing")
         if part.exists() and _read_text(part / SETTINGS) != settings:
             shutil.rmtree(part)
@@ -146,34 +153,13 @@ def prepare_folder(
             return finished
         _drop_others(part, finished)
         write_text(journal, write_records(finished))
-        write_text(part / SUBJECTS, _list_subjects(finished, subjects, before))
+        write_text(part / SUBJECTS, list_subjects(finished, subjects, before))
         if any(record.expression == UNLABELLED for record in finished):
-            write_text(part / TABLE, _list_samples(finished, table, before))
+            write_text(part / TABLE, list_samples(finished, table, before))
         gone = len(known.keys() - {sample.id for sample in samples})
         finish(Finished(finished, part, gone, fresh=len(todo)))
         _swap(part, out)
     return finished
-
-
-def picture_path(record: Record, modality: Modality) -> Path:
-    """Gives where a picture lies inside the folder: `visible/happy/001.png`."""
-    return Path(str(modality), f"{_name(record)}.png")
-
-
-def temperature_path(record: Record) -> Path:
-    """Gives where its temperatures lie, float32 in degrees Celsius: `temperature/happy/001.npy`."""
-    return Path("temperature", f"{_name(record)}.npy")
-
-
-def list_files(record: Record) -> list[Path]:
-    """Gives all that is written of a sample, inside the folder."""
-    files = [picture_path(record, Modality(name)) for name in record.modalities.split()]
-    return [*files, temperature_path(record)] if record.has_temperatures else files
-
-
-def _name(record: Record) -> str:
-    key = record.sample_id.removeprefix(f"{record.expression}/")
-    return f"{record.expression}/{key}"
 
 
 def _prepare_all(
@@ -344,65 +330,6 @@ def _drop_others(part: Path, records: Sequence[Record]) -> None:
         for path in (part / folder).rglob("*.*"):
             if path not in wanted:
                 path.unlink()
-
-
-def _read_filled(path: Path) -> dict[str, dict[str, str]]:
-    """Reads what somebody filled in by hand, by sample; nothing that can't be read is lost twice.
-
-    Raises:
-        ResultsError: The file is there, but is no such table any more.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return {row["sample_id"]: row for row in csv.DictReader(stream)}
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise ResultsError(
-            f"{path} can't be read as the table it was ({error!r}), and what you wrote there would "
-            "be lost: mend it, or move it away."
-        ) from error
-
-
-def _choose_subject(record: Record, filled: dict[str, str], before: dict[str, Record]) -> str:
-    """Gives who it is: what somebody wrote by hand into our table, else what the data says."""
-    written, old = filled.get("subject") or "", before.get(_name(record))
-    is_by_hand = written and (old is None or written != old.subject)
-    return written if is_by_hand else record.subject or written
-
-
-def _list_subjects(
-    records: Sequence[Record], filled: dict[str, dict[str, str]], before: dict[str, Record]
-) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("sample_id", "subject"))
-    for record in (r for r in records if r.kept):
-        subject = _choose_subject(record, filled.get(record.sample_id, {}), before)
-        if subject:
-            writer.writerow((record.sample_id, subject))
-    return text.getvalue()
-
-
-def _list_samples(
-    records: Sequence[Record], filled: dict[str, dict[str, str]], before: dict[str, Record]
-) -> str:
-    """Gives a table that `study` takes once its column of expressions is filled in.
-
-    What was filled in before stays.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("sample_id", "subject", "expression", *(str(m) for m in MODALITIES)))
-    for record in (r for r in records if r.kept):
-        there = record.modalities.split()
-        paths = [picture_path(record, m) if str(m) in there else "" for m in MODALITIES]
-        name = record.sample_id.removeprefix(f"{record.expression}/")
-        row = filled.get(name, {})
-        said = "" if record.expression == UNLABELLED else record.expression
-        subject = _choose_subject(record, row, before)
-        writer.writerow((name, subject, row.get("expression") or said, *paths))
-    return text.getvalue()
 
 
 def _swap(part: Path, out: Path) -> None:

@@ -14,7 +14,8 @@ from ferfusion.imaging.camera.kinds import LEVELS, recognise
 from ferfusion.imaging.camera.opening import open_thermogram
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram
 from ferfusion.imaging.camera.triple import fill_frame, find_lit
-from ferfusion.imaging.files import decode_image, read_bytes
+from ferfusion.imaging.file_bytes import read_bytes
+from ferfusion.imaging.files import decode_image
 from ferfusion.imaging.palette import show_heat
 from ferfusion.imaging.registration.motion import Motion
 from ferfusion.modality import MODALITIES, Modality

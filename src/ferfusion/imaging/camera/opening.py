@@ -23,7 +23,8 @@ from ferfusion.imaging.camera.seek import read_seek
 from ferfusion.imaging.camera.text_grid import read_text_grid
 from ferfusion.imaging.camera.thermogram import CameraSettings, Thermogram, find_doubts
 from ferfusion.imaging.camera.triple import find_lit
-from ferfusion.imaging.files import decode_image, read_bytes, read_image, recognise_impostor
+from ferfusion.imaging.file_bytes import read_bytes
+from ferfusion.imaging.files import decode_image, read_image, recognise_impostor
 from ferfusion.imaging.palette import PALETTES, find_palette
 from ferfusion.sample import ImageFile
 
