@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,6 +61,9 @@ from ferfusion.inference.model_facts import (  # noqa: E402
 from ferfusion.modality import MODALITIES, Modality  # noqa: E402
 from ferfusion.preprocessing import Preprocessing  # noqa: E402
 from ferfusion.sample import ImageFile, Sample  # noqa: E402
+
+# Whoever runs this behind `nohup` or `&` has Ctrl-C ignored, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason to fail.
 hypothesis.settings.register_profile("patient", deadline=None)
