@@ -1,9 +1,11 @@
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from ferfusion.data.listing import list_pictures
+from ferfusion.data.opening import open_dataset
 from ferfusion.errors import DataError
 from ferfusion.imaging.file_bytes import read_bytes
 from ferfusion.sample import ImageFile
@@ -69,3 +71,17 @@ def test_of_text_only_grids_are_pictures(tmp_path: Path) -> None:
     pictures, leftovers = list_pictures(tmp_path)
     assert pictures == []
     assert [left.file.path.name for left in leftovers] == ["a.npy"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.npy", "x.png"])
+def test_a_pipe_among_pictures_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    list_pictures(tmp_path, with_grids=True)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_a_table_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "table.csv")
+    with pytest.raises(DataError, match="a device or a pipe"):
+        open_dataset(tmp_path / "table.csv")

@@ -87,6 +87,9 @@ def _is_grid(file: ImageFile) -> bool:
     if not file.is_grid or file.path.suffix.lower() in (".npy", ".npz"):
         return file.is_grid
     try:
+        # A pipe would be waited for.
+        if not file.path.is_file():
+            return False
         with file.path.open("rb") as stream:
             return holds_grid(stream.read(HEAD_BYTES))
     except OSError:

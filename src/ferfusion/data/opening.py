@@ -37,6 +37,10 @@ def open_dataset(path: Path, *, subject_pattern: str | None = None) -> Dataset:
         ) from error
     if not is_there:
         raise DataError(f"There is nothing at {path.absolute()}. Check the spelling of the path.")
+    if not path.is_dir() and not path.is_file():
+        raise DataError(
+            f"{path} is a device or a pipe, which can be read once at best. Save it to a file."
+        )
     if path.is_dir():
         readers = ((is_viri, read_viri), (is_nvie, read_nvie), (is_tufts, read_tufts))
         read = next((read for fits, read in readers if fits(path)), read_folder)
