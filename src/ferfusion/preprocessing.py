@@ -118,17 +118,22 @@ class Preprocessing:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Preprocessing":
         """Reads what `to_json` gave."""
-
-        def channels(of: Mapping[str, Any]) -> dict[Modality, Channels]:
-            return {Modality(m): (float(v[0]), float(v[1]), float(v[2])) for m, v in of.items()}
-
         size_px = int(values["size_px"])
         if not 0 < size_px <= _MOST_PX:
             raise ValueError(f"pictures of {size_px} pixels a side")
         return Preprocessing(
             size_px=size_px,
-            mean=channels(values["mean"]),
-            std=channels(values["std"]),
+            mean=read_channels(values["mean"]),
+            std=read_channels(values["std"]),
             # Checkpoints of the first months don't say it.
             heat=parse_heat(values.get("infrared_as", PICTURE)),
         )
+
+
+def read_channels(values: Mapping[str, Any]) -> dict[Modality, Channels]:
+    """Reads a number for each channel of each modality, as JSON has it.
+
+    Raises:
+        ValueError, KeyError, IndexError, TypeError: It holds something else.
+    """
+    return {Modality(m): (float(v[0]), float(v[1]), float(v[2])) for m, v in values.items()}

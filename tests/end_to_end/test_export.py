@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.inference.bundle import CARD, FACTS, GRAPH, LICENCES, PARITY, SEEN
+from ferfusion.inference.engines import Engine
 
 pytest.importorskip("onnxruntime")
 Ferfusion = Callable[..., Any]
@@ -80,6 +81,10 @@ def test_the_folder_holds_card_proof_and_licences(ferfusion: Ferfusion, here: Pa
     parity = json.loads(Path("whole", PARITY).read_text())
     assert parity["samples"] == 5
     assert parity["max_probability_difference"] <= parity["bound"] == 1e-3
+    assert parity["max_uncalibrated_difference"] <= 1e-3
+    assert [name.partition(" ")[0] for name in parity["engines"]] == list(get_args(Engine))
+    for each in parity["engines"].values():
+        assert each["max_probability_difference"] <= parity["max_probability_difference"]
     facts = json.loads(Path(run, "run.json").read_text())
     card = Path("whole", CARD).read_text()
     record = facts["record"]

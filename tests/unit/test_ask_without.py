@@ -1,5 +1,7 @@
 """What hiding tells of a model whose insides are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,8 @@ def ask(pictures: dict[str, np.ndarray]) -> np.ndarray:
     return np.stack([first, 1 - first], axis=1)
 
 
-RUNNER = Runner(ModelFacts(("a", "b"), (V, IR), SIZE, "fp32", 1.0, "early", "", {}), ask)
+FACTS = ModelFacts(("a", "b"), (V, IR), SIZE, "fp32", 1.0, "early", "", {})
+RUNNER = Runner(FACTS, ask)
 SQUARES = {m: np.full((SIZE, SIZE, 3), 255, np.uint8) for m in (V, IR)}
 
 
@@ -38,10 +41,12 @@ def test_the_map_is_warm_where_the_model_looks() -> None:
 
 
 def test_a_modality_left_out_is_its_mean_colour() -> None:
-    black = ask_without_each(RUNNER, SQUARES, {V: (0, 0, 0), IR: (0, 0, 0)})
+    dark = replace(FACTS, mean={V: (0.0, 0.0, 0.0), IR: (0.0, 0.0, 0.0)})
+    black = ask_without_each(Runner(dark, ask), SQUARES)
     assert black[V][0] == pytest.approx(0.2)
     assert black[IR][0] == pytest.approx(0.8)
-    grey = ask_without_each(RUNNER, SQUARES)
+    assert map_influence(Runner(dark, ask), SQUARES, 0)[V][SPOT] == pytest.approx(0.7)
+    grey = ask_without_each(RUNNER, SQUARES)  # a graph that doesn't say its mean
     assert grey[IR][0] == pytest.approx(0.8 + 0.1 * 128 / 255)
 
 

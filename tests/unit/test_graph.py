@@ -3,11 +3,12 @@
 import json
 import math
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -310,6 +311,44 @@ def test_an_engine_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, engine, None)
     with pytest.raises(ConfigError, match="pip install 'ferfusion"):
         open_graph(exported("single").path, engine=engine)
+
+
+@pytest.mark.parametrize("slow", get_args(Engine))
+def test_the_fastest_engine_is_found_by_asking(
+    slow: Engine,
+    exported: Callable[[str], Exported],
+    samples: tuple[Sample, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = getattr(runner, f"start_{slow}")
+
+    def start_slow(*given: Any, **named: Any) -> tuple[Any, str | None]:
+        ask, said = start(*given, **named)
+
+        def dawdle(pictures: Any) -> np.ndarray:
+            time.sleep(0.05)
+            return ask(pictures)
+
+        return dawdle, said
+
+    monkeypatch.setattr(runner, f"start_{slow}", start_slow)
+    found = open_graph(exported("single").path, engine="fastest", threads=1)
+    assert found.engine in set(get_args(Engine)) - {slow}
+    pictures = stack(samples[:4], found.facts.modalities)
+    usual = open_graph(exported("single").path)
+    np.testing.assert_allclose(ask(found, pictures), ask(usual, pictures), atol=TOLERANCE)
+
+
+def test_the_fastest_engine_is_the_only_one_that_is_there(
+    exported: Callable[[str], Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "int8.onnx"
+    black = {IR: np.zeros((4, SIZE, SIZE, 3), np.uint8)}
+    export_graph(exported("single").checkpoint, path, calibration=black)
+    monkeypatch.setattr(runner, "adds_exactly", lambda: False)  # so OpenVINO refuses int8
+    assert open_graph(path, engine="fastest").engine == "onnxruntime"
+    monkeypatch.setattr(runner, "list_engines", lambda: ("onnxruntime",))
+    assert open_graph(exported("single").path, engine="fastest").engine == "onnxruntime"
 
 
 def test_int8_in_openvino_needs_exact_sums(

@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ferfusion.cli.groups import tell_engine
 from ferfusion.cli.progress import StudyProgress
 from ferfusion.cli.setup import say
 from ferfusion.cli.unseen import choose_part, decode_for_model, divide_by_use
@@ -17,7 +18,7 @@ from ferfusion.errors import ResultsError
 from ferfusion.evaluation.metrics import summarise
 from ferfusion.evaluation.predictions import Predictions, write_predictions
 from ferfusion.inference.bundle import is_bundle
-from ferfusion.inference.engines import Engine
+from ferfusion.inference.engines import EngineChoice
 from ferfusion.inference.predictor import Predictor, load
 from ferfusion.reporting.tables import format_proportion
 from ferfusion.training.machine import choose_device
@@ -25,13 +26,14 @@ from ferfusion.training.stages import EVALUATION_BATCH
 
 
 def run_evaluate(
-    model: Path, data: Path, part: str, out: Path | None, engine: Engine, settings: Settings
+    model: Path, data: Path, part: str, out: Path | None, engine: EngineChoice, settings: Settings
 ) -> None:
     """Tests a run or a bundle and prints its accuracy, per-class rates and confusion matrix."""
     if out is not None and out.exists():
         raise ResultsError(f"{out} is there already and is not overwritten. Give another --out.")
     device = "cpu" if is_bundle(model) else choose_device(settings.device)
     predictor = load(model, engine=engine, device=device)
+    tell_engine(engine, predictor.runner.engine)
     with StudyProgress() as progress:
         store = decode_for_model(predictor.facts, data, settings, progress.decode)
     chosen = choose_part(divide_by_use(model, store), part)

@@ -55,7 +55,8 @@ def run_export(
     parity = made.parity
     say(
         f"Parity with the trained model on {parity.samples} samples: the largest difference of a "
-        f"probability is {parity.max_probability_difference:.2g} (bound {made.bound:g}), "
+        f"probability is {parity.max_probability_difference:.2g} (bound {made.bound:g}), before "
+        f"calibration {parity.max_uncalibrated_difference:.2g}; "
         f"{100 * parity.label_agreement:.1f} % of the labels agree."
     )
     if made.rule is None:

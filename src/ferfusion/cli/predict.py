@@ -6,17 +6,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ferfusion.cli.groups import tell_engine
 from ferfusion.cli.predict_request import Kind, Request, find_kind, tell_kind
 from ferfusion.errors import ConfigError, DataError
 from ferfusion.inference.bundle import is_bundle
-from ferfusion.inference.engines import Engine
+from ferfusion.inference.engines import EngineChoice
 from ferfusion.inference.predictor import Predictor, load
 from ferfusion.preparation.folder import SETTINGS
 from ferfusion.preparation.recipe import Preparation
 
 
 def run_predict(
-    model: Path, request: Request, *, engine: Engine, least_confidence: float | None
+    model: Path, request: Request, *, engine: EngineChoice, least_confidence: float | None
 ) -> bool:
     """Answers, and says on the standard error what was done.
 
@@ -38,6 +39,7 @@ def run_predict(
         least_confidence=least_confidence,
         keeps_memory=not is_video,
     )
+    tell_engine(engine, predictor.runner.engine)
     request = _name_source(request, kind, predictor)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if is_video:

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -107,7 +107,7 @@ def predict(
     detect_every: int | None,
     seconds: float | None,
     least_confidence: float | None,
-    engine: Literal["onnxruntime", "openvino"],
+    engine: Any,
 ) -> None:
     r"""Ask MODEL which expression faces show: in pictures, folders, a data set, videos or live.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ferfusion.cli.groups import FOLDER
+from ferfusion.cli.groups import ENGINE, FOLDER, tell_engine
 from ferfusion.errors import ConfigError
 from ferfusion.serving.limits import Limits
 
@@ -50,13 +50,7 @@ _USUAL = Limits()
     metavar="ADDRESS",
     help="A reverse proxy whose X-Forwarded-For is believed, for the rate limit.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["onnxruntime", "openvino"]),
-    default="onnxruntime",
-    show_default=True,
-    help="What calculates a bundle.",
-)
+@ENGINE
 @click.option(
     "--threads",
     type=click.IntRange(1),
@@ -147,8 +141,10 @@ def serve(
     token, is_new = choose_token(token, host)
     with listen(host, port) as listener:
         address = _write_address(host, listener.getsockname()[1])
+        predictor = load(model, engine=engine, device=device, threads=threads)
+        tell_engine(engine, predictor.runner.engine)
         app = create_app(
-            load(model, engine=engine, device=device, threads=threads),
+            predictor,
             limits=limits,
             token=token,
             hosts=(*allow_host, host),

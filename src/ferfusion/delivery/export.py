@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from ferfusion.evaluation.coverage import AnswerRule
 from ferfusion.evaluation.predictions import read_predictions
 from ferfusion.evaluation.run_folder import SEEN, SPLIT, TEST, read_facts
 from ferfusion.inference import bundle
+from ferfusion.inference.engines import Engine
 from ferfusion.inference.graph import export_graph
 from ferfusion.inference.manners import DEFAULT_COVERAGE, read_manners
 from ferfusion.inference.model_facts import ModelFacts, Precision
-from ferfusion.inference.parity import Parity, measure_parity
+from ferfusion.inference.parity import Parity, find_worst, measure_parity
 from ferfusion.inference.pictures import read_square
 from ferfusion.inference.quantisation import Pictures
-from ferfusion.inference.runner import open_graph
+from ferfusion.inference.runner import list_engines, open_graph
 from ferfusion.models.blueprint import list_needed
 from ferfusion.models.checkpoint import Checkpoint, load_checkpoint
 from ferfusion.reporting.model_card import CardFacts, describe_licences, write_card
@@ -35,8 +37,6 @@ BOUNDS: Mapping[Precision, float] = {"fp32": 1e-3, "int8": 0.1}
 """How far a probability may be off: fp32 sums in another order, int8 rounds every number."""
 
 PARITY_SAMPLES = 200
-WHOLE_SAMPLES = 32
-"""So many are also asked as they are in their files, resized inside the graph, one by one."""
 CALIBRATION_SAMPLES = 256
 
 Advance = Callable[[str], None]
@@ -50,7 +50,7 @@ class Exported:
     Attributes:
         path: Its folder or file.
         facts: What the model takes and gives.
-        parity: The certificate's figures, the worse of both ways in.
+        parity: The certificate's figures, the worst of all engines and ways in.
         bound: What they were held against.
         rule: When it would rather not answer.
     """
@@ -114,8 +114,9 @@ def export_run(
             checkpoint, graph, temperature=temperature, calibration=calibration
         )
         advance("asking graph and trained model about the same samples")
-        certified, samples = parts["unseen"] or parts["train"], PARITY_SAMPLES
-        parity = _measure(graph, checkpoint, _spread(certified, samples))
+        certified = _spread(parts["unseen"] or parts["train"], PARITY_SAMPLES)
+        by_engine = _measure(graph, checkpoint, certified)
+        parity = find_worst(list(by_engine.values()))
         if not parity.holds(limit):
             raise ParityError(
                 f"The {precision} graph is not the trained model: a probability is off by "
@@ -134,6 +135,7 @@ def export_run(
             "bound": limit,
             "asked": "test samples" if parts["test"] else "samples of the data given",
             "ways": ["squeezed by the runner", "squeezed inside the graph"],
+            "engines": {_name(e): asdict(p) for e, p in by_engine.items()},
         }
         card = CardFacts(facts={**body, "answer_rule": rule and asdict(rule)}, parity=certificate)
         seen = json.loads((run / SEEN).read_text()) if (run / SEEN).is_file() else {}
@@ -200,20 +202,31 @@ def _read_calibration(checkpoint: Checkpoint, train: Sequence[Sample]) -> Pictur
     }  # fmt: skip
 
 
-def _measure(graph: Path, checkpoint: Checkpoint, samples: Sequence[Sample]) -> Parity:
-    """Gives the worse of both ways in: pictures squeezed before the graph, and inside it."""
-    runner = open_graph(graph)
-    squeezed = measure_parity(runner, checkpoint, samples)
-    whole = measure_parity(
-        runner, checkpoint, _spread(samples, WHOLE_SAMPLES), in_graph_resize=True
-    )
-    return Parity(
-        samples=squeezed.samples,
-        max_probability_difference=max(
-            squeezed.max_probability_difference, whole.max_probability_difference
-        ),
-        label_agreement=min(squeezed.label_agreement, whole.label_agreement),
-    )
+def _measure(
+    graph: Path, checkpoint: Checkpoint, samples: Sequence[Sample]
+) -> dict[Engine, Parity]:
+    """Asks by every engine that is installed.
+
+    Each figure is the worse of both ways in: pictures squeezed before the graph, and inside it.
+    """
+    found: dict[Engine, Parity] = {}
+    for engine in list_engines():
+        try:
+            runner = open_graph(graph, engine=engine)
+        except ConfigError:
+            if engine == "onnxruntime":
+                raise
+            continue  # it refuses this graph on this processor, also when somebody loads it
+        found[engine] = find_worst([
+            measure_parity(runner, checkpoint, samples),
+            measure_parity(runner, checkpoint, samples, in_graph_resize=True),
+        ])  # fmt: skip
+    return found
+
+
+def _name(engine: Engine) -> str:
+    """Gives an engine's name and version; the distribution may be called otherwise."""
+    return f"{engine} {import_module(engine).__version__.partition('-')[0]}"
 
 
 def _describe(

@@ -16,8 +16,7 @@ from ferfusion.modality import Modality
 GRID = 7
 """Patches in a row and in a column."""
 
-Colour = tuple[int, int, int]
-NEUTRAL: Colour = (128, 128, 128)
+_GREY = 0.5
 """What hides a picture whose training mean nobody knows."""
 
 _MARGIN = 0.5
@@ -28,20 +27,19 @@ _BATCH = 14
 def ask_without_each(
     runner: Runner,
     squares: Mapping[Modality, UInt8[np.ndarray, "size size 3"]],
-    colours: Mapping[Modality, Colour] | None = None,
 ) -> dict[Modality, Float[np.ndarray, " classes"]]:
     """Gives the probabilities with each modality hidden in turn, the others as they are.
+
+    It is hidden by the mean of the training pictures, which is 0 to the network.
 
     Args:
         runner: The model.
         squares: What it looks at, at its size.
-        colours: What each picture is hidden by: the mean of the training pictures, which is 0 to
-            the model. `NEUTRAL` where there is none.
     """
     modalities = runner.facts.modalities
     batch = {m: np.repeat(squares[m][None], len(modalities), axis=0) for m in modalities}
     for row, modality in enumerate(modalities):
-        batch[modality][row] = (colours or {}).get(modality, NEUTRAL)
+        batch[modality][row] = _find_colour(runner, modality)
     return dict(zip(modalities, runner.predict(batch), strict=True))
 
 
@@ -49,7 +47,6 @@ def map_influence(
     runner: Runner,
     squares: Mapping[Modality, UInt8[np.ndarray, "size size 3"]],
     row: int,
-    colours: Mapping[Modality, Colour] | None = None,
     *,
     seconds: float = 10.0,
 ) -> dict[Modality, Float[np.ndarray, "grid grid"]]:
@@ -61,7 +58,6 @@ def map_influence(
         runner: The model.
         squares: What it looks at, at its size.
         row: Which class, by its place in the labels.
-        colours: See `ask_without_each`.
         seconds: When to stop. A modality that isn't finished by then has no map.
     """
     ends = time.monotonic() + seconds
@@ -69,7 +65,7 @@ def map_influence(
     whole = float(runner.predict({m: squares[m][None] for m in modalities})[0][row])
     maps: dict[Modality, Float[np.ndarray, "grid grid"]] = {}
     for modality in modalities:
-        colour = (colours or {}).get(modality, NEUTRAL)
+        colour = _find_colour(runner, modality)
         left: list[float] = []
         for patches in _list_batches(runner.facts.size_px):
             if time.monotonic() > ends:
@@ -80,6 +76,11 @@ def map_influence(
             left.extend(runner.predict(batch)[:, row])
         maps[modality] = whole - np.reshape(left, (GRID, GRID))
     return maps
+
+
+def _find_colour(runner: Runner, modality: Modality) -> UInt8[np.ndarray, "3"]:
+    mean = runner.facts.mean.get(modality, (_GREY,) * 3)
+    return np.round(255 * np.array(mean)).astype(np.uint8)
 
 
 def _list_patches(size_px: int) -> list[tuple[slice, slice]]:

@@ -18,6 +18,8 @@ from ferfusion.errors import CheckpointError, ConfigError
 from ferfusion.inference.model_facts import METADATA_KEY, OUTPUT, ModelFacts
 
 Engine = Literal["onnxruntime", "openvino"]
+EngineChoice = Literal[Engine, "fastest"]
+"""`fastest`: whichever of those that are installed answers soonest on this machine."""
 Ask = Callable[[Mapping[str, UInt8[np.ndarray, "batch _ _ 3"]]], Float[np.ndarray, "batch classes"]]
 """Gives probabilities of pictures, which are named as the graph names them; of any thread."""
 

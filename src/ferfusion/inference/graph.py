@@ -103,6 +103,7 @@ def export_graph(
         backbone=checkpoint.blueprint.backbone,
         versions={package: version(package) for package in _PACKAGES},
         heat=checkpoint.preprocessing.heat,
+        mean={m: checkpoint.preprocessing.mean[m] for m in modalities},
     )
     onnx.helper.set_model_props(graph, {METADATA_KEY: facts.to_text()})
     onnx.checker.check_model(graph)

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ferfusion.errors import CheckpointError
 from ferfusion.modality import Modality
-from ferfusion.preprocessing import PICTURE, HeatInput, parse_heat
+from ferfusion.preprocessing import PICTURE, Channels, HeatInput, parse_heat, read_channels
 
 Precision = Literal["fp32", "int8"]
 FORMAT = 1
@@ -29,6 +29,8 @@ class ModelFacts:
         backbone: Name of the trunk.
         versions: Of the packages that wrote it.
         heat: How temperatures become its infrared pictures; None where it takes pictures.
+        mean: Of its training pictures, by modality and channel, of values in [0, 1]: what is 0 to
+            the network. Graphs of the first months don't say it.
     """
 
     labels: tuple[str, ...]
@@ -40,6 +42,7 @@ class ModelFacts:
     backbone: str
     versions: Mapping[str, str]
     heat: HeatInput | None = None
+    mean: Mapping[Modality, Channels] = field(default_factory=dict)
 
     def heat_of(self, modality: Modality) -> HeatInput | None:
         """Gives `heat` for infrared, and None for all else."""
@@ -74,8 +77,9 @@ class ModelFacts:
                 backbone=values["backbone"],
                 versions=dict(values["versions"]),
                 heat=parse_heat(values.get("heat", PICTURE)),
+                mean=read_channels(values.get("mean", {})),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"What the graph says about itself is damaged ({error!r}). Export it again."
             ) from error

@@ -1,6 +1,6 @@
 """Whether an exported graph says what the trained model says, on real samples."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ferfusion.data.cache import resize
+from ferfusion.evaluation.calibration import apply_temperature
 from ferfusion.imaging.heat_input import read_picture
 from ferfusion.inference.pictures import read_square
 from ferfusion.inference.runner import Runner
@@ -26,11 +27,14 @@ class Parity:
     Attributes:
         samples: How many both were asked about.
         max_probability_difference: The largest, over samples and classes.
+        max_uncalibrated_difference: Likewise, before logits are divided by the temperature. Where
+            that is high, calibrated probabilities are near each other and hide differences.
         label_agreement: Share of the samples to which both give the same label.
     """
 
     samples: int
     max_probability_difference: float
+    max_uncalibrated_difference: float
     label_agreement: float
 
     def holds(self, bound: float) -> bool:
@@ -87,23 +91,46 @@ def measure_parity(
             ours.append(runner.predict(_stack(squeezed)))
     if not ours:
         raise ValueError("parity needs at least one sample")
-    return compare_probs(np.concatenate(ours), np.concatenate(theirs))
+    return compare_probs(np.concatenate(ours), np.concatenate(theirs), runner.facts.temperature)
 
 
 def compare_probs(
-    ours: Float[np.ndarray, "samples classes"], theirs: Float[np.ndarray, "samples classes"]
+    ours: Float[np.ndarray, "samples classes"],
+    theirs: Float[np.ndarray, "samples classes"],
+    temperature: float = 1.0,
 ) -> Parity:
-    """Compares two tables of probabilities, rows aligned by sample.
+    """Compares two tables of probabilities, calibrated by this temperature, rows aligned by sample.
 
     >>> ours, theirs = np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([[0.25, 0.75], [0.25, 0.75]])
-    >>> compare_probs(ours, theirs)
-    Parity(samples=2, max_probability_difference=0.25, label_agreement=0.5)
+    >>> parity = compare_probs(ours, theirs, temperature=0.5)
+    >>> parity.samples, parity.max_probability_difference, parity.label_agreement
+    (2, 0.25, 0.5)
+    >>> round(parity.max_uncalibrated_difference, 3)  # as sqrt(0.75) : sqrt(0.25) has it
+    0.134
     """
+    raw_ours, raw_theirs = (apply_temperature(p, 1 / temperature) for p in (ours, theirs))
     return Parity(
         samples=len(ours),
-        max_probability_difference=float(np.abs(ours.astype(np.float64) - theirs).max()),
+        max_probability_difference=_find_largest(ours, theirs),
+        max_uncalibrated_difference=_find_largest(raw_ours, raw_theirs),
         label_agreement=float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()),
     )
+
+
+def find_worst(parities: Sequence[Parity]) -> Parity:
+    """Gives the worst figure of each kind, of several ways to ask; samples are the first's."""
+    return Parity(
+        samples=parities[0].samples,
+        max_probability_difference=max(p.max_probability_difference for p in parities),
+        max_uncalibrated_difference=max(p.max_uncalibrated_difference for p in parities),
+        label_agreement=min(p.label_agreement for p in parities),
+    )
+
+
+def _find_largest(
+    ours: Float[np.ndarray, "samples classes"], theirs: Float[np.ndarray, "samples classes"]
+) -> float:
+    return float(np.abs(ours.astype(np.float64) - theirs).max())
 
 
 def _split(samples: Iterable[Sample]) -> Iterator[tuple[Sample, ...]]:

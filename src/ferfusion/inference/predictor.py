@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +21,7 @@ from jaxtyping import Float
 from ferfusion.errors import CheckpointError, ConfigError, DataError
 from ferfusion.evaluation.coverage import AnswerRule
 from ferfusion.inference.bundle import is_bundle, open_bundle
-from ferfusion.inference.engines import Engine
+from ferfusion.inference.engines import Engine, EngineChoice
 from ferfusion.inference.model_facts import ModelFacts
 from ferfusion.inference.pictures import Picture
 from ferfusion.inference.prediction import predict_each, predict_one
@@ -208,7 +208,7 @@ class Predictor:
 def load(
     path: str | os.PathLike[str],
     *,
-    engine: Engine = "onnxruntime",
+    engine: EngineChoice = "onnxruntime",
     device: str = "cpu",
     threads: int | None = None,
     least_confidence: float | None = None,
@@ -219,7 +219,8 @@ def load(
     Args:
         path: A bundle (folder or .zip), an exported .onnx file, or the folder of a run, which
             needs PyTorch.
-        engine: What calculates a bundle: `onnxruntime` or `openvino`.
+        engine: What calculates a bundle: `onnxruntime`, `openvino`, or `fastest`: whichever of
+            those installed answers a question sooner here, which takes a second to find out.
         device: Where a run is calculated, as torch names it.
         threads: That work on one question to a bundle; None means one a processor.
         least_confidence: The model would rather not say where it is less sure than this, from 0
@@ -261,15 +262,20 @@ def load(
 
 
 def _graph_opener(
-    source: Path | bytes, engine: Engine, threads: int | None, keeps_memory: bool
+    source: Path | bytes, engine: EngineChoice, threads: int | None, keeps_memory: bool
 ) -> Callable[[bool], Runner]:
+    chosen: EngineChoice = engine
+
     def open_runner(is_for_many: bool) -> Runner:
+        nonlocal chosen
         # Many questions share the processors best with a thread for each.
-        return open_graph(
+        runner = open_graph(
             source,
-            engine=engine,
+            engine=chosen,
             threads=1 if is_for_many else threads,
             keeps_memory=keeps_memory,
         )
+        chosen = cast("Engine", runner.engine)  # if it was to be found out, once is enough
+        return runner
 
     return open_runner

@@ -1,9 +1,12 @@
 """Asks an exported graph about pictures; nothing here or below it needs torch."""
 
+import importlib.util
+import statistics
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,6 +15,7 @@ from ferfusion.errors import CheckpointError, ConfigError
 from ferfusion.inference.engines import (
     Ask,
     Engine,
+    EngineChoice,
     adds_exactly,
     count_processors,
     start_onnxruntime,
@@ -21,6 +25,8 @@ from ferfusion.inference.model_facts import ModelFacts, name_picture
 from ferfusion.memory import keep_freed_memory
 from ferfusion.modality import Modality
 
+_TURNS = 9
+
 
 @dataclass(frozen=True, eq=False)
 class Runner:
@@ -29,10 +35,12 @@ class Runner:
     Attributes:
         facts: What it takes and gives.
         ask: Asks the engine.
+        engine: What calculates.
     """
 
     facts: ModelFacts
     ask: Ask
+    engine: str = "own"
 
     def predict(
         self, pictures: Mapping[Modality, UInt8[np.ndarray, "batch _ _ 3"]]
@@ -59,7 +67,7 @@ class Runner:
 def open_graph(
     source: Path | bytes,
     *,
-    engine: Engine = "onnxruntime",
+    engine: EngineChoice = "onnxruntime",
     threads: int | None = None,
     spins: bool = True,
     keeps_memory: bool = True,
@@ -68,7 +76,8 @@ def open_graph(
 
     Args:
         source: What `export_graph` wrote.
-        engine: What calculates: `onnxruntime`, or `openvino`, which is faster on many CPUs.
+        engine: What calculates: `onnxruntime`; `openvino`, which is faster on many CPUs; or
+            `fastest`, which loads both and keeps the one that answers one question sooner.
         threads: That work on one call. None means as many as there are processors, which answers
             one sample soonest. With 1, calls from several threads don't disturb each other.
         spins: Of ONNX Runtime: whether threads that wait for each other within a call keep their
@@ -85,6 +94,8 @@ def open_graph(
         raise CheckpointError(f"There is no graph {source}. Check the path, or export it.")
     if keeps_memory:
         keep_freed_memory()
+    if engine == "fastest":
+        return _open_fastest(source, threads=threads, spins=spins)
     name = str(source) if isinstance(source, Path) else "The graph"
     threads = threads or count_processors()
     if engine == "openvino":
@@ -102,7 +113,39 @@ def open_graph(
             "On this processor, which has no VNNI instructions, OpenVINO's sums of int8 products "
             "may overflow. Use the engine onnxruntime, or a graph in fp32."
         )
-    return Runner(facts, ask)
+    return Runner(facts, ask, engine)
+
+
+def list_engines() -> tuple[Engine, ...]:
+    """Lists the engines that are installed."""
+    return tuple(each for each in get_args(Engine) if importlib.util.find_spec(each) is not None)
+
+
+def _open_fastest(source: Path | bytes, *, threads: int | None, spins: bool) -> Runner:
+    """Times a question to each engine, in turns; the median counts."""
+    runners: list[Runner] = []
+    for engine in list_engines() or ("onnxruntime",):
+        try:
+            runners.append(open_graph(source, engine=engine, threads=threads, spins=spins))
+        except ConfigError:
+            # OpenVINO may refuse this graph on this processor; ONNX Runtime's word is final.
+            if engine == "onnxruntime":
+                raise
+    if len(runners) == 1:
+        return runners[0]
+    facts = runners[0].facts
+    question = {
+        m: np.zeros((1, facts.size_px, facts.size_px, 3), np.uint8) for m in facts.modalities
+    }
+    seconds: list[list[float]] = [[] for _ in runners]
+    for turn in range(_TURNS + 1):
+        for runner, times in zip(runners, seconds, strict=True):
+            began = time.perf_counter()
+            runner.predict(question)
+            if turn:  # the first warms up
+                times.append(time.perf_counter() - began)
+    medians = [statistics.median(times) for times in seconds]
+    return runners[medians.index(min(medians))]
 
 
 def check_modalities(given: Mapping[Modality, Any], wanted: tuple[Modality, ...]) -> None:

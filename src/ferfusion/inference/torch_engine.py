@@ -50,15 +50,16 @@ def open_checkpoint(
             logits = model(normalise(squares, preprocessing, place)).double()
         return (logits / temperature).softmax(dim=1).cpu().numpy()
 
-    return Runner(facts, ask)
+    return Runner(facts, ask, "pytorch")
 
 
 def describe_checkpoint(checkpoint: Checkpoint, temperature: float = 1.0) -> ModelFacts:
     """Gives what a trained model takes and gives, without modalities that it never looks at."""
     blueprint, preprocessing = checkpoint.blueprint, checkpoint.preprocessing
+    modalities = list_needed(blueprint)
     return ModelFacts(
         labels=blueprint.labels,
-        modalities=list_needed(blueprint),
+        modalities=modalities,
         size_px=preprocessing.size_px,
         precision="fp32",
         temperature=temperature,
@@ -66,4 +67,5 @@ def describe_checkpoint(checkpoint: Checkpoint, temperature: float = 1.0) -> Mod
         backbone=blueprint.backbone,
         versions={package: version(package) for package in ("ferfusion", "torch")},
         heat=preprocessing.heat,
+        mean={m: preprocessing.mean[m] for m in modalities},
     )

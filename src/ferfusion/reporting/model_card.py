@@ -101,8 +101,10 @@ def write_card(card: CardFacts) -> str:
         "",
         f"Graph and trained model were asked about the same {card.parity['samples']} samples "
         f"({card.parity['asked']}). The largest difference of a probability is "
-        f"{card.parity['max_probability_difference']:.2g} (bound {card.parity['bound']:g}); "
-        f"{100 * card.parity['label_agreement']:.1f} % of the labels agree. `parity.json` has it.",
+        f"{card.parity['max_probability_difference']:.2g} (bound {card.parity['bound']:g}), before "
+        f"calibration {card.parity['max_uncalibrated_difference']:.2g}; "
+        f"{100 * card.parity['label_agreement']:.1f} % of the labels agree. `parity.json` has it, "
+        f"for {' and '.join(card.parity['engines'])}.",
         "",
         "## Responsible use",
         "",
