@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ferfusion.cli.like_training import read_settings
 from ferfusion.cli.setup import open_data, say
 from ferfusion.config import Settings
 from ferfusion.delivery.export import export_run
@@ -49,6 +50,7 @@ def run_export(
             coverage=coverage,
             bound=bound,
             note=settings.note,
+            preparation=read_settings(data or root),
             overwrite=overwrite,
             advance=status.update,
         )

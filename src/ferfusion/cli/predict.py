@@ -1,19 +1,17 @@
 """`ferfusion predict`: a trained model on pictures, folders, data sets, videos and cameras."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from ferfusion.cli.groups import tell_engine
+from ferfusion.cli.like_training import find_preparation
 from ferfusion.cli.predict_request import Kind, Request, find_kind, tell_kind
-from ferfusion.errors import ConfigError, DataError
+from ferfusion.errors import ConfigError
 from ferfusion.inference.bundle import is_bundle
 from ferfusion.inference.engines import EngineChoice
 from ferfusion.inference.predictor import Predictor, load
-from ferfusion.preparation.folder import SETTINGS
-from ferfusion.preparation.recipe import Preparation
 
 
 def run_predict(
@@ -29,7 +27,7 @@ def run_predict(
     """
     request.check()
     # Before the model, which may take seconds to load.
-    preparation = _read_preparation(request.like)
+    preparation = find_preparation(model, request.like)
     kind = _find_kind(request)
     is_video = request.is_live or kind is Kind.VIDEO
     predictor = load(
@@ -82,19 +80,6 @@ def _refuse_heat(model: Predictor) -> None:
             "This model looks at temperatures, and frames of videos and cameras hold colours: use "
             "a model that was trained on infrared pictures, or give files with temperatures."
         )
-
-
-def _read_preparation(like: Path | None) -> Preparation:
-    if like is None:
-        return Preparation()
-    path = like / SETTINGS if like.is_dir() else like
-    try:
-        return Preparation.from_json(dict(json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, TypeError, DataError) as error:
-        raise ConfigError(
-            f"--like {like} is no folder that `ferfusion prepare` wrote ({error}): give the one "
-            "with the model's training pictures."
-        ) from error
 
 
 def _choose_device(model: Path) -> str:

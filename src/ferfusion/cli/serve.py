@@ -1,5 +1,6 @@
 """`ferfusion serve`: a model as an API and a page."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,20 @@ _USUAL = Limits()
     multiple=True,
     metavar="ADDRESS",
     help="A reverse proxy whose X-Forwarded-For is believed, for the rate limit.",
+)
+@click.option(
+    "--find-face/--as-is",
+    "finds_face",
+    default=None,
+    help="Whether faces can be cut out of whole pictures, for whoever asks. By default where the "
+    "detector's weights (7 MB) are on this machine already; --find-face fetches them.",
+)
+@click.option(
+    "--like",
+    type=FOLDER,
+    metavar="DIR",
+    help="Cut faces as in this folder that `ferfusion prepare` wrote; by default as in the "
+    "model's training, where it says so.",
 )
 @ENGINE
 @click.option(
@@ -105,6 +120,8 @@ def serve(
     token: str | None,
     allow_host: tuple[str, ...],
     proxy: tuple[str, ...],
+    finds_face: bool | None,
+    like: Path | None,
     engine: Any,
     threads: int | None,
     device: str,
@@ -139,6 +156,7 @@ def serve(
     from ferfusion.inference.predictor import load
 
     token, is_new = choose_token(token, host)
+    cutter = None if finds_face is False else _find_cutter(model, like, must=finds_face is True)
     with listen(host, port) as listener:
         address = _write_address(host, listener.getsockname()[1])
         predictor = load(model, engine=engine, device=device, threads=threads)
@@ -148,6 +166,7 @@ def serve(
             limits=limits,
             token=token,
             hosts=(*allow_host, host),
+            cut=None if predictor.facts.heat is not None else cutter,
         )
 
         def tell_ready() -> None:
@@ -164,6 +183,34 @@ def serve(
 
         run_app(app, listener, limits, proxies=proxy, tell_ready=tell_ready)
     click.echo("Ended. Everything that had been asked was answered.")
+
+
+def _find_cutter(model: Path, like: Path | None, *, must: bool) -> Any:
+    """Gives what cuts faces out of whole pictures; None where the detector isn't here."""
+    from ferfusion.cli.like_training import find_preparation
+    from ferfusion.errors import DataError
+    from ferfusion.imaging.faces.detector import FaceDetector
+    from ferfusion.imaging.faces.weights import fetch_weights, find_weights
+    from ferfusion.preparation.frames import cut_moment
+
+    weights = fetch_weights() if must else find_weights()
+    if weights is None:
+        return None
+    preparation = find_preparation(model, like)
+    of_thread = threading.local()
+
+    def cut(pictures: Any) -> Any:
+        if not hasattr(of_thread, "detector"):
+            of_thread.detector = FaceDetector(weights)
+        found = cut_moment(pictures, preparation, of_thread.detector)
+        if found.face is None:
+            raise DataError(
+                f"No face can be cut out: {found.reason}. Send pictures with one face in view, or "
+                "ask without find_face if they show just the face."
+            )
+        return {m: found.pictures[m] for m in pictures}, found.face
+
+    return cut
 
 
 def _write_address(host: str, port: int) -> str:

@@ -71,6 +71,7 @@ def export_run(
     coverage: float = DEFAULT_COVERAGE,
     bound: float | None = None,
     note: str = "",
+    preparation: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     advance: Advance = lambda _: None,
 ) -> Exported:
@@ -85,6 +86,7 @@ def export_run(
         coverage: Share of the validation samples that the model answers; see `AnswerRule`.
         bound: The largest difference of a probability that passes; None takes `BOUNDS`.
         note: A sentence about the data, for the card.
+        preparation: How its pictures were cut to the face, where `ferfusion prepare` did it.
         overwrite: Replaces a bundle that is there already.
         advance: Told what begins.
 
@@ -129,7 +131,10 @@ def export_run(
                     else "Please report this, with the versions that `ferfusion check` prints."
                 )
             )
-        body = _describe(run, facts, checkpoint, model_facts, rule, note)
+        body = {
+            **_describe(run, facts, checkpoint, model_facts, rule, note),
+            "preparation": preparation,
+        }
         certificate = {
             **asdict(parity),
             "bound": limit,

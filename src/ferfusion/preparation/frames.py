@@ -68,19 +68,29 @@ class FrameCutter:
             seen: Frames as they come, the same modalities each time.
         """
         laid = _lay(seen, self._motions)
-        face = self._follower.follow(lambda: self._look(laid))
-        if face.face is None:
-            return CutFrame({}, face.reason or "", None, laid.pictures)
-        height, width = next(iter(laid.pictures.values())).shape[:2]
-        preparation = self._preparation
-        crop = frame_face(
-            face.face, width, height,
-            margin=preparation.margin, straightens=preparation.straightens,
-        )  # fmt: skip
-        return CutFrame(cut_alike(laid, crop, preparation).pictures, "", face.face, laid.pictures)
+        choice = self._follower.follow(lambda: self._look(laid))
+        return _cut_face(laid, choice, self._preparation)
 
     def _look(self, laid: Laid) -> Choice:
         return find_face(laid, self._detector, self._preparation.least_face_px)[0]
+
+
+def cut_moment(seen: Pictures, preparation: Preparation, detector: FaceDetector) -> CutFrame:
+    """Cuts the face out of the pictures of one moment, of which nothing was known before.
+
+    Args:
+        seen: As the cameras gave them.
+        preparation: As the model's training pictures were prepared.
+        detector: Finds faces.
+    """
+    laid = lay_on_visible(_as_shot(seen), preparation)
+    unsure = [m for m, found in laid.found.items() if found.quality < preparation.least_quality]
+    if unsure:
+        ground = find_ground(seen)
+        reason = f"{unsure[0]} can't be laid on the {ground} picture with certainty"
+        return CutFrame({}, reason, None, laid.pictures)
+    choice, _ = find_face(laid, detector, preparation.least_face_px)
+    return _cut_face(laid, choice, preparation)
 
 
 def find_motions(
@@ -109,6 +119,17 @@ def find_motions(
                 "with --motion, or say --as-is if both videos show just the face, cut alike."
             )
     return best
+
+
+def _cut_face(laid: Laid, choice: Choice, preparation: Preparation) -> CutFrame:
+    if choice.face is None:
+        return CutFrame({}, choice.reason or "", None, laid.pictures)
+    height, width = next(iter(laid.pictures.values())).shape[:2]
+    crop = frame_face(
+        choice.face, width, height,
+        margin=preparation.margin, straightens=preparation.straightens,
+    )  # fmt: skip
+    return CutFrame(cut_alike(laid, crop, preparation).pictures, "", choice.face, laid.pictures)
 
 
 def _as_shot(seen: Pictures) -> Shot:

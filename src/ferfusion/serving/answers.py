@@ -23,11 +23,32 @@ class Said(BaseModel):
     abstained: bool = Field(description="Whether it would rather not say, being too unsure.")
 
 
+class Box(BaseModel):
+    """A face, in pixels of the first picture: visible, else infrared. May reach out of it."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
 class Answer(Said):
     """The answer about one sample."""
 
+    face: Box | None = Field(description="Where it was found; null if nobody asked for it.")
+
     model: str = Field(description="Name of the model.")
     milliseconds: float = Field(description="From the head of the request to the answer.")
+
+
+class Moved(BaseModel):
+    """How the infrared picture was found to lie on the visible one."""
+
+    quality: float = Field(description="How likely it lies right, 0 to 1.")
+    passed: bool = Field(description="Whether that is good enough.")
+    shift_percent: float = Field(description="How far it was moved, in % of the width.")
+    scale: float
+    angle_deg: float
 
 
 class Aligned(BaseModel):
@@ -35,11 +56,7 @@ class Aligned(BaseModel):
 
     visible: str = Field(description="Picture, as a data address.")
     infrared: str = Field(description="Picture of the same size, as a data address.")
-    quality: float = Field(description="How likely it lies right, 0 to 1.")
-    passed: bool = Field(description="Whether that is good enough.")
-    shift_percent: float = Field(description="How far it was moved, in % of the width.")
-    scale: float
-    angle_deg: float
+    found: Moved | None = Field(description="null where they were laid on each other to be cut.")
 
 
 class Heat(BaseModel):
@@ -88,6 +105,7 @@ class Model(BaseModel):
     accuracy: Measured | None
     trained_on: list[str]
     responsible_use: list[str]
+    finds_faces: bool = Field(description="Whether `find_face` may be asked for.")
     limits: dict[str, float]
 
 

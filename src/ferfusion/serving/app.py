@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -21,7 +21,16 @@ from ferfusion.serving.answers import Answer, Explanation, Health, Model, Proble
 from ferfusion.serving.examples import Example, draw_example
 from ferfusion.serving.guard import OPEN_FOLDER, Guard, answer_error
 from ferfusion.serving.limits import Limits
-from ferfusion.serving.service import Service
+from ferfusion.serving.service import CutFace, Service
+
+FindFace = Annotated[
+    bool,
+    Query(
+        description="The pictures show more than the face: it is looked for, infrared is laid on "
+        "visible, and all are cut as those that trained the model. Only where `/model` says "
+        "`finds_faces`."
+    ),
+]
 
 _PAGE = Path(__file__).parent / "page"
 _COUNTED = ("/", "/predict", "/explain", "/health", "/metrics", "/model", "/docs", "/openapi.json")
@@ -41,6 +50,7 @@ def create_app(
     limits: Limits | None = None,
     token: str | None = None,
     hosts: Iterable[str] = (),
+    cut: CutFace | None = None,
 ) -> ASGIApp:
     """Makes the application.
 
@@ -49,10 +59,11 @@ def create_app(
         limits: What it takes on; None for the usual.
         token: What one has to know to ask it; None where everybody may.
         hosts: Names by which it may be called, besides localhost and addresses.
+        cut: Cuts faces out of whole pictures, for those who ask for it; None where nobody can.
     """
     limits = limits or Limits()
     limits.check()
-    service = Service(model, limits)
+    service = Service(model, limits, cut)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -86,20 +97,21 @@ def _add_answers(app: FastAPI, service: Service) -> None:
     form = describe_form(service.model.modalities)
 
     @app.post("/predict", response_model=Answer, responses=may_fail, openapi_extra=form)
-    async def predict(request: Request) -> Any:
+    async def predict(request: Request, find_face: FindFace = False) -> Any:
         """What the model says of one sample: a file for each modality that it looks at."""
-        return JSONResponse(await service.predict(request))
+        return JSONResponse(await service.predict(request, find_face=find_face))
 
     @app.post("/explain", response_model=Explanation, responses=may_fail, openapi_extra=form)
-    async def explain(request: Request) -> Any:
+    async def explain(request: Request, find_face: FindFace = False) -> Any:
         """The same with heat maps, the pair laid on each other, and what each modality changes."""
-        return JSONResponse(await service.explain(request))
+        return JSONResponse(await service.explain(request, find_face=find_face))
 
     @app.get("/model", response_model=Model, responses=locked)
     async def tell_model() -> Any:
         """What the model looks at, how good it was on its test part, and what it isn't for."""
         told = service.about.to_json()
-        return JSONResponse({**told, "limits": _tell_limits(service.limits)})
+        more = {"finds_faces": service.finds_faces, "limits": _tell_limits(service.limits)}
+        return JSONResponse({**told, **more})
 
     @app.get("/health", response_model=Health, responses=_problems(400, 429))
     async def tell_health() -> Any:
@@ -159,7 +171,7 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def refuse_value(_: Request, error: RequestValidationError) -> Response:
         where = ", ".join(str(each["loc"][-1]) for each in error.errors())
-        sentence = f"This address has a part that isn't known ({where}). See /docs."
+        sentence = f"A part of this address can't be understood ({where}). See /docs."
         return answer_error(HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, sentence))
 
     @app.exception_handler(DataError)

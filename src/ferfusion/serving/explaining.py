@@ -24,13 +24,16 @@ _LEAST_INFLUENCE = 0.005
 Pictures = Mapping[Modality, UInt8[np.ndarray, "_ _ 3"]]
 
 
-def explain(model: Predictor, pictures: Pictures, *, seconds: float) -> dict[str, Any]:
+def explain(
+    model: Predictor, pictures: Pictures, *, seconds: float, are_laid: bool = False
+) -> dict[str, Any]:
     """Gives an answer and everything around it, as plain values; pictures are data addresses.
 
     Args:
         model: The one that is served.
         pictures: What it looks at, each in its own size.
         seconds: For the heat maps. Those that aren't finished by then are left out.
+        are_laid: Whether the pictures lie on each other already.
     """
     size_px = model.facts.size_px
     squares = {m: resize(picture, size_px) for m, picture in pictures.items()}
@@ -40,7 +43,7 @@ def explain(model: Predictor, pictures: Pictures, *, seconds: float) -> dict[str
     found = map_influence(model.runner, squares, place, seconds=seconds)
     return {
         **tell_prediction(model.interpret(probs.astype(np.float64))),
-        "aligned": _align(pictures),
+        "aligned": _align(pictures, are_laid),
         "pictures": {m: to_address(_shrink(picture)) for m, picture in pictures.items()},
         "heat": _draw_maps(squares, found),
         "without": {
@@ -67,24 +70,25 @@ def to_address(picture: UInt8[np.ndarray, "_ _ 3"]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def _align(pictures: Pictures) -> dict[str, Any] | None:
+def _align(pictures: Pictures, are_laid: bool) -> dict[str, Any] | None:
     """Lays infrared on visible, for the eye; the model is asked about the pictures as they are."""
     if not {Modality.VISIBLE, Modality.INFRARED} <= pictures.keys():
         return None
     visible = _shrink(pictures[Modality.VISIBLE])
     infrared = _shrink(pictures[Modality.INFRARED])
-    found = register(visible, infrared)
+    found = None if are_laid else register(visible, infrared)
+    if found is None:
+        return {"visible": to_address(visible), "infrared": to_address(infrared), "found": None}
     height, width = visible.shape[:2]
     laid = lay_on(infrared, found.motion, width, height)
-    return {
-        "visible": to_address(visible),
-        "infrared": to_address(laid),
+    motion = {
         "quality": found.quality,
         "passed": found.passed,
         "shift_percent": 100 * float(np.hypot(found.motion.dx_px, found.motion.dy_px)) / width,
         "scale": found.motion.scale,
         "angle_deg": found.motion.angle_deg,
     }
+    return {"visible": to_address(visible), "infrared": to_address(laid), "found": motion}
 
 
 def _draw_maps(

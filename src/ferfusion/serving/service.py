@@ -13,6 +13,7 @@ from fastapi import HTTPException, Request
 from jaxtyping import UInt8
 
 from ferfusion.data.cache import resize
+from ferfusion.imaging.faces.detector import Face
 from ferfusion.imaging.files import measure_image
 from ferfusion.inference.engines import count_processors
 from ferfusion.inference.pictures import read_whole
@@ -27,6 +28,15 @@ from ferfusion.serving.uploads import read_uploads
 
 T = TypeVar("T")
 
+Pictures = Mapping[Modality, UInt8[np.ndarray, "_ _ 3"]]
+CutFace = Callable[[Pictures], tuple[Pictures, Face]]
+"""Cuts the face out of the pictures of one moment, as those that trained the model were cut, and
+says where it was. Called by any thread. Raises a `DataError` where none can be used."""
+
+_NO_FACES = (
+    "This server doesn't look for faces. Send pictures of just the face, or have it started with "
+    "--find-face."
+)
 _MAP_SHARE = 1 / 3
 """Of a request's time, for the heat maps of an explanation."""
 
@@ -34,9 +44,10 @@ _MAP_SHARE = 1 / 3
 class Service:
     """A model with its threads, its places and its counts."""
 
-    def __init__(self, model: Predictor, limits: Limits) -> None:
+    def __init__(self, model: Predictor, limits: Limits, cut: CutFace | None = None) -> None:
         self.model = model
         self.limits = limits
+        self._cut = cut
         self.about = describe_model(model)
         self._places = Places(limits.places)
         self._explanations = Places(limits.explanations)
@@ -64,8 +75,17 @@ class Service:
             for pool in (self._readers, self._asker, self._explainer):
                 pool.shutdown(cancel_futures=True)
 
-    async def predict(self, request: Request) -> dict[str, Any]:
+    @property
+    def finds_faces(self) -> bool:
+        """Whether it can cut faces out of whole pictures."""
+        return self._cut is not None
+
+    async def predict(self, request: Request, *, find_face: bool = False) -> dict[str, Any]:
         """Answers about the pictures of a request.
+
+        Args:
+            request: With a file for each modality.
+            find_face: Whether the pictures show more than the face.
 
         Raises:
             HTTPException: The house is full, or the request can't be answered.
@@ -73,16 +93,22 @@ class Service:
         """
         began = time.perf_counter()
         with _taking(self._places):
-            pictures = await self._read(request, self._read_square)
-            probs = await self._batcher.ask(pictures)
+            pictures, face = await self._read(request, find_face)
+            squares = await _call(self._readers, lambda: self._square(pictures))
+            probs = await self._batcher.ask(squares)
         return {
             **tell_prediction(self.model.interpret(probs)),
+            **_tell_face(face),
             "model": self.about.name,
             "milliseconds": _since(began),
         }
 
-    async def explain(self, request: Request) -> dict[str, Any]:
+    async def explain(self, request: Request, *, find_face: bool = False) -> dict[str, Any]:
         """Answers about the pictures of a request, and shows what the answer rests on.
+
+        Args:
+            request: As `predict`.
+            find_face: Likewise.
 
         Raises:
             HTTPException: As `predict`.
@@ -90,16 +116,19 @@ class Service:
         """
         began = time.perf_counter()
         with _taking(self._explanations):
-            pictures = await self._read(request, self._read_whole)
+            pictures, face = await self._read(request, find_face)
             seconds = _MAP_SHARE * self.limits.seconds
             shown = await _call(
-                self._explainer, lambda: explain(self.model, pictures, seconds=seconds)
+                self._explainer,
+                lambda: explain(self.model, pictures, seconds=seconds, are_laid=face is not None),
             )
-        return {**shown, "model": self.about.name, "milliseconds": _since(began)}
+        told = {"model": self.about.name, "milliseconds": _since(began)}
+        return {**shown, **_tell_face(face), **told}
 
-    async def _read(
-        self, request: Request, read: Callable[[Modality, bytes], UInt8[np.ndarray, "_ _ 3"]]
-    ) -> Mapping[Modality, UInt8[np.ndarray, "_ _ 3"]]:
+    async def _read(self, request: Request, find_face: bool) -> tuple[Pictures, Face | None]:
+        cut = self._cut
+        if find_face and cut is None:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, _NO_FACES)
         files = await read_uploads(request, self.limits.max_bytes)
         wanted = self.model.modalities
         if set(files) != set(wanted):
@@ -108,13 +137,16 @@ class Service:
                 f"This model looks at {' and '.join(wanted)}: send one file in each of these "
                 f"fields and no other. Sent: {', '.join(files) or 'nothing'}.",
             )
-        jobs = (_call(self._readers, lambda m=m: read(m, files[m])) for m in wanted)
-        return dict(zip(wanted, await asyncio.gather(*jobs), strict=True))
+        jobs = (_call(self._readers, lambda m=m: self._read_one(m, files[m])) for m in wanted)
+        pictures = dict(zip(wanted, await asyncio.gather(*jobs), strict=True))
+        if not find_face or cut is None:
+            return pictures, None
+        return await _call(self._readers, lambda: cut(pictures))
 
-    def _read_square(self, modality: Modality, data: bytes) -> UInt8[np.ndarray, "size size 3"]:
-        return resize(self._read_whole(modality, data), self.model.facts.size_px)
+    def _square(self, pictures: Pictures) -> Pictures:
+        return {m: resize(picture, self.model.facts.size_px) for m, picture in pictures.items()}
 
-    def _read_whole(self, modality: Modality, data: bytes) -> UInt8[np.ndarray, "_ _ 3"]:
+    def _read_one(self, modality: Modality, data: bytes) -> UInt8[np.ndarray, "_ _ 3"]:
         name, heat = f"The {modality} picture", self.model.facts.heat_of(modality)
         # Files with temperatures have limits of their own, far below.
         if heat is None:
@@ -138,6 +170,13 @@ def _taking(places: Places) -> Iterator[None]:
                 {"retry-after": "1"},
             )
         yield
+
+
+def _tell_face(face: Face | None) -> dict[str, Any]:
+    if face is None:
+        return {"face": None}
+    box = {"left": face.left, "top": face.top, "width": face.width, "height": face.height}
+    return {"face": {side: round(value, 1) for side, value in box.items()}}
 
 
 async def _call(executor: Executor, work: Callable[[], T]) -> T:

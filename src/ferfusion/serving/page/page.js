@@ -34,11 +34,12 @@ async function look() {
   }
   try {
     say("Asking the model", true);
-    const answer = await sendPictures("predict", pictures.files, signal);
+    const question = pictures.asksForFace ? "?find_face=true" : "";
+    const answer = await sendPictures(`predict${question}`, pictures.files, signal);
     showAnswer(model, answer);
     at("answer").scrollIntoView({ block: "nearest", behavior: "smooth" });
     say(`${answer.abstained ? "The model would rather not say; most probable is" : "Answer:"} ${answer.label}. Looking for what it rests on`, true);
-    const explained = await sendPictures("explain", pictures.files, signal);
+    const explained = await sendPictures(`explain${question}`, pictures.files, signal);
     for (const [modality, address] of Object.entries(explained.pictures)) {
       if (pictures.cards.get(modality).image.hidden) pictures.show(modality, address);
     }

@@ -33,6 +33,14 @@ export class Pictures {
       place.append(card.root);
     }
     this.listenToDrops();
+    const find = document.getElementById("find");
+    document.getElementById("find-row").hidden = !model.finds_faces;
+    find.addEventListener("change", () => this.files.size && this.tell());
+  }
+
+  // Drawn faces are cut out already.
+  get asksForFace() {
+    return this.model.finds_faces && !this.areDrawn && document.getElementById("find").checked;
   }
 
   get missing() {
@@ -168,6 +176,7 @@ export class Pictures {
   }
 
   pressExample(pressed) {
+    this.areDrawn = pressed !== null;
     for (const button of document.querySelectorAll("#examples button")) {
       button.setAttribute("aria-pressed", String(button === pressed));
     }

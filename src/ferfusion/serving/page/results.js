@@ -13,7 +13,7 @@ export function tellModel(model) {
   const how = { single: "single model", early: "early fusion", late: "late fusion" }[model.fusion];
   const parts = [model.name, how, model.backbone, model.modalities.join(" + "), tellAccuracy(model)];
   at("facts").replaceChildren(...parts.filter(Boolean).map((text) => make("span", { textContent: text })));
-  const cut = "Cut close to the face, like the drawn ones below.";
+  const cut = model.finds_faces ? "They may show more than the face." : "Cut close to the face, like the drawn ones below.";
   at("lead").textContent =
     model.modalities.length > 1
       ? `This model looks at ${model.modalities.length} pictures of one face at one moment: ${model.modalities.join(" and ")}. ${cut}`
@@ -84,13 +84,17 @@ function showPair(pair) {
   if (!pair) return;
   at("below").src = pair.visible;
   at("above").src = pair.infrared;
-  const turned = `moved by ${pair.shift_percent.toFixed(1)} % of the width, scaled by ${pair.scale.toFixed(2)}, turned by ${pair.angle_deg.toFixed(1)}°`;
-  at("pair-said").textContent =
-    (pair.passed
-      ? `The infrared picture was ${turned}; it lies right with a quality of ${pair.quality.toFixed(2)}.`
-      : `How the infrared picture lies on the visible one couldn't be found with certainty (quality ${pair.quality.toFixed(2)}). Look whether eyes and mouth meet.`) +
-    " This is for your eye; the model was asked about the pictures as you gave them.";
+  at("pair-said").textContent = tellMotion(pair.found);
   blend();
+}
+
+function tellMotion(found) {
+  if (!found) return "The face was found, infrared was laid on visible, and both were cut to the face. The model was asked about these pictures.";
+  const quality = found.quality.toFixed(2);
+  const said = found.passed
+    ? `The infrared picture was moved by ${found.shift_percent.toFixed(1)} % of the width, scaled by ${found.scale.toFixed(2)}, turned by ${found.angle_deg.toFixed(1)}°; it lies right with a quality of ${quality}.`
+    : `How the infrared picture lies on the visible one couldn't be found with certainty (quality ${quality}). Look whether eyes and mouth meet.`;
+  return `${said} This is for your eye; the model was asked about the pictures as you gave them.`;
 }
 
 function blend() {
