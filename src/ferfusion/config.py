@@ -86,7 +86,9 @@ class Settings:
         "picture: as it is; of files that hold temperatures: window:28,38 (grey, the same degrees "
         "for all), standardised (by the mean of each face) or palette:28,38 (iron).",
     )
-    note: str = _option("", "A sentence about the data, shown beside every number of the page.")
+    note: str = _option(
+        "", "A sentence about the data, shown beside every number of the page and on model cards."
+    )
     # Model
     modalities: tuple[str, ...] = _option(
         ("visible", "infrared", "msx"), "Which pictures to use, joined by commas."

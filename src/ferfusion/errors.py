@@ -4,6 +4,7 @@
     ├── ConfigError              an option, a name or a config file that makes no sense
     ├── DataError                a folder, table or archive that can't be understood
     │   ├── ImageError           one file that is not a usable image
+    │   │   └── TooManyPixelsError   one that would take too much memory
     │   ├── ArchiveError         a zip archive that is damaged, or that it isn't safe to unpack
     │   ├── VideoError           a video or a live camera that gives no frames
     │   ├── ThermogramError      one camera file from which no temperatures can be had
@@ -54,6 +55,10 @@ class DataError(FerfusionError):
 
 class ImageError(DataError):
     """One file is not a usable image. The message names the file and what to do."""
+
+
+class TooManyPixelsError(ImageError):
+    """A picture that was not decoded, since it would take too much memory."""
 
 
 class ArchiveError(DataError):

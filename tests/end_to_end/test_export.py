@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import onnx
 import pytest
+from PIL import Image, ImageOps
 
 from ferfusion.data.synthetic import write_synthetic_dataset
 from ferfusion.inference.bundle import CARD, FACTS, GRAPH, LICENCES, PARITY, SEEN
@@ -93,11 +95,15 @@ def test_the_folder_holds_card_proof_and_licences(ferfusion: Ferfusion, here: Pa
         "posed expressions, not feelings",
         "5(1)(f)",
         "Drawn faces, of nobody.",
-        "nobody of the test split is among them",
+        "training people don't exist",
         "load('THIS FOLDER').predict(visible=..., infrared=...)",
     ):
         assert words in card
-    assert "random weights" in Path("whole", LICENCES).read_text()
+    licences = Path("whole", LICENCES).read_text()
+    assert "random weights" in licences
+    assert "drawn by ferfusion and are nobody's" in licences
+    graph = onnx.load(Path("whole", GRAPH)).graph
+    assert [each.name for each in graph.input] == ["visible_picture", "infrared_picture"]
     people = json.loads(Path(run, "seen.json").read_text())["subjects"]
     assert people
     everything = "".join(p.read_text() for p in Path("whole").iterdir() if p.name != GRAPH)
@@ -127,7 +133,26 @@ def test_the_data_may_have_moved(ferfusion: Ferfusion, here: Path, tmp_path: Pat
 def test_what_is_no_run_is_refused(ferfusion: Ferfusion, here: Path) -> None:
     done = ferfusion("export", "faces", "--out", "never")
     assert done.code == 2
-    assert "run.json is missing or damaged" in done.said
+    assert "is no finished run" in done.said
+
+
+def test_other_pictures_of_the_same_names_are_not_taken_for_the_runs_own(
+    ferfusion: Ferfusion, here: Path, tmp_path: Path
+) -> None:
+    run, other = f"study/runs/{RUNS['early']}", tmp_path / "other"
+    shutil.copytree("faces", other)
+    for path in other.rglob("*.png"):
+        with Image.open(path) as picture:
+            mirrored = ImageOps.mirror(picture)
+        mirrored.save(path)
+    done = ferfusion("export", run, "--out", tmp_path / "a", "--data", other, "--precision", "int8")
+    assert done.code == 2
+    assert "are other pictures" in done.said
+    assert not (tmp_path / "a").exists()
+    done = ferfusion("export", run, "--out", tmp_path / "b", "--data", other)
+    assert done.code == 0, done.said
+    assert "the certificate is of other data than the run's" in done.said
+    assert "other data" in json.loads((tmp_path / "b" / PARITY).read_text())["asked"]
 
 
 WITHOUT = """

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,14 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which 
 
 @pytest.fixture(scope="module")
 def address(tiny_bundle: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "ferfusion", "serve", str(tiny_bundle), "--port", "0",
-               "--max-mb", "2"]  # fmt: skip
+    with serving(tiny_bundle, "--as-is") as found:
+        yield found
+
+
+@contextmanager
+def serving(bundle: Path, *options: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "ferfusion", "serve", str(bundle), "--port", "0",
+               "--max-mb", "2", *options]  # fmt: skip
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "FERFUSION_TOKEN": TOKEN}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout
@@ -53,7 +60,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    """A page with the token, which must fetch nothing from elsewhere and complain of nothing."""
+    """A page with the token."""
+    with opening(browser, address) as opened:
+        yield opened
+
+
+@contextmanager
+def opening(browser: Any, address: str) -> Iterator[Any]:
+    """Opens a page, which must fetch nothing from elsewhere and complain of nothing."""
     context = browser.new_context(viewport={"width": 390, "height": 844})
     context.set_default_timeout(PATIENCE_MS)
     opened = context.new_page()
@@ -143,6 +157,33 @@ def test_the_webcam_gives_the_visible_picture(page: Any) -> None:
     assert "Still missing: infrared" in page.inner_text("#status")
     live = "document.getElementById('video').srcObject.getTracks().map((track) => track.readyState)"
     assert page.evaluate(live) == ["ended"]
+
+
+def test_faces_are_cut_out_of_whole_pictures(
+    browser: Any,
+    tiny_bundle: Path,
+    detector_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grey = make_file(tmp_path, "wall.png", (90, 90, 90))
+    monkeypatch.setenv("FERFUSION_FACE_WEIGHTS", str(detector_weights))
+    with serving(tiny_bundle, "--find-face") as address, opening(browser, address) as page:
+        assert "more than the face" in page.inner_text("#lead")
+        inputs = page.locator("#cards input[type=file]")
+        for place in range(inputs.count()):
+            inputs.nth(place).set_input_files(grey)
+        page.wait_for_selector("#problem:not([hidden])")
+        assert "can be cut out" in page.inner_text("#problem-text")
+        assert not page.is_visible("#answer")
+        page.get_by_label("Find the face").uncheck()
+        wait_for_answer(page)
+        assert not page.is_visible("#problem")
+        # Drawn faces are cut already, whatever is said.
+        page.get_by_label("Find the face").check()
+        page.wait_for_selector("#problem:not([hidden])")
+        page.get_by_role("button", name="Drawn face that looks happy").click()
+        wait_for_answer(page)
 
 
 def test_mistakes_are_told_kindly(page: Any, tmp_path: Path) -> None:

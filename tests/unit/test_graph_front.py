@@ -41,9 +41,16 @@ def test_resize_is_that_of_the_cache(
 ) -> None:
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     difference = np.abs(run(session, picture[None])[0] - resize(picture, SIZE))
-    # One level, in OpenCV's linear resize, which calculates with 11 bits.
+    # One level, where an average lies between two levels.
     assert difference.max() < 1.01
     assert difference.mean() < 0.3
+
+
+@pytest.mark.parametrize("shape", [(10, 17), (7, 61), (23, 24), (12, 12)])
+def test_growing_is_exact(session: onnxruntime.InferenceSession, shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    difference = np.abs(run(session, picture[None])[0] - resize(picture, SIZE))
+    assert (difference > 0.01).mean() < 0.005
 
 
 @pytest.mark.parametrize("shape", [(50, 61), (25, 90), (48, 48), (48, 49), (72, 72), (96, 96)])

@@ -21,9 +21,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from ferfusion import load
-from ferfusion.errors import ConfigError
+from ferfusion.errors import ConfigError, DataError
 from ferfusion.evaluation.coverage import AnswerRule
+from ferfusion.imaging.faces.detector import Face
 from ferfusion.inference.model_facts import ModelFacts, name_picture
+from ferfusion.inference.pictures import make_msx
 from ferfusion.inference.predictor import Predictor
 from ferfusion.inference.runner import Runner
 from ferfusion.modality import Modality
@@ -47,6 +49,13 @@ def encode(
     return file.getvalue()
 
 
+def encode_pixels(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+V, MSX = Modality.VISIBLE, Modality.MSX
 RED, GREEN, BLUE = encode((200, 0, 0)), encode((0, 200, 0)), encode((0, 0, 200))
 
 
@@ -91,6 +100,59 @@ def test_an_answer_is_what_load_predict_says(client: TestClient, model: Predicto
     assert said["abstained"] is wanted.abstained is False
     assert said["model"] == "TINY"
     assert 0 < said["milliseconds"] < 60_000
+
+
+def test_whole_pictures_are_cut_where_somebody_can(client: TestClient, model: Predictor) -> None:
+    def cut(pictures: Any) -> Any:
+        if pictures[V].mean() > 100:
+            raise DataError("No face can be cut out: it is too bright.")
+        box = Face(1.04, 2.0, 3.0, 4.0, np.zeros((5, 2)), 0.9)
+        return {m: picture[:20, :20] for m, picture in pictures.items()}, box
+
+    half = np.zeros((40, 40, 3), np.uint8)
+    half[:20, :20] = (0, 200, 0)
+    whole = encode_pixels(half)
+    alone = send(client, visible=encode((0, 200, 0), (20, 20)), infrared=BLUE).json()
+    with serving(model, cut=cut) as cutting:
+        assert cutting.get("/model").json()["finds_faces"]
+        for path in ("/predict", "/explain"):
+            found = send(cutting, f"{path}?find_face=true", visible=whole, infrared=BLUE)
+            assert found.json()["face"] == {"left": 1, "top": 2, "width": 3, "height": 4}
+            assert found.json()["probabilities"] == pytest.approx(alone["probabilities"])
+        assert found.json()["aligned"]["found"] is None
+        as_is = send(cutting, visible=whole, infrared=BLUE).json()
+        assert as_is["face"] is None
+        assert as_is["probabilities"] != pytest.approx(alone["probabilities"])
+        bright = encode((200, 200, 200))
+        answer = send(cutting, "/predict?find_face=true", visible=bright, infrared=BLUE)
+        check_refused(answer, 422, "too bright")
+        check_refused(send(cutting, "/predict?find_face=maybe", visible=whole), 422, "find_face")
+    assert not client.get("/model").json()["finds_faces"]
+    answer = send(client, "/predict?find_face=true", visible=whole, infrared=BLUE)
+    check_refused(answer, 422, "--find-face")
+
+
+def test_a_missing_msx_picture_is_made() -> None:
+    def ask(pictures: dict[str, np.ndarray]) -> np.ndarray:
+        red = pictures[name_picture(MSX)][:, 0, 0, 0] / 255
+        return np.stack([red, 1 - red], axis=1)
+
+    pair = {"visible": GREEN, "infrared": RED}
+    for modalities in ((V, MSX), (V, Modality.INFRARED, MSX)):
+        with serving(make_stub(ask, modalities=modalities)) as client:
+            made = send(client, **pair).json()
+            msx = encode_pixels(make_msx(GREEN, RED))
+            given = {m: file for m, file in {**pair, "msx": msx}.items() if m in modalities}
+            assert made["probabilities"] == pytest.approx(
+                send(client, **given).json()["probabilities"]
+            )
+            check_refused(send(client, visible=GREEN), 422, "made of these")
+            (form,) = (
+                client.get("/openapi.json")
+                .json()["paths"]["/predict"]["post"]["requestBody"]["content"]
+                .values()
+            )
+            assert set(form["schema"]["properties"]) == {"visible", "infrared", "msx"}
 
 
 def test_it_would_rather_not_say(client: TestClient) -> None:
@@ -221,8 +283,8 @@ def test_other_addresses_and_methods(client: TestClient) -> None:
     check_refused(client.get("/nothing"), 404, "/docs")
     check_refused(client.get("/predict"), 405, "/docs")
     check_refused(client.post("/model"), 405, "/docs")
-    check_refused(client.get("/examples/happy/sound"), 422, "modality")
-    check_refused(client.get("/examples/bored/visible"), 422, "name")
+    check_refused(client.get("/examples/happy/sound"), 404)
+    check_refused(client.get("/examples/bored/visible"), 404)
     check_refused(client.get("/page/../app.py"), 404)
     check_refused(client.get("/page/%2e%2e/app.py"), 404)
 
@@ -267,7 +329,7 @@ def make_bomb(side_px: int) -> bytes:
 def test_bombs_cost_nothing(client: TestClient) -> None:
     bomb = make_bomb(30_000)
     tracemalloc.start()
-    check_refused(send(client, visible=bomb, infrared=RED), 422, "megapixels")
+    check_refused(send(client, visible=bomb, infrared=RED), 413, "megapixels")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20e6

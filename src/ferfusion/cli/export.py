@@ -54,6 +54,8 @@ def run_export(
             overwrite=overwrite,
             advance=status.update,
         )
+    if made.asked != "test samples":
+        say(f"Careful: the certificate is of {made.asked}.", colour="yellow")
     parity = made.parity
     say(
         f"Parity with the trained model on {parity.samples} samples: the largest difference of a "

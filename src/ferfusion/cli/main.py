@@ -113,7 +113,7 @@ for command in (
 @app.command(short_help="Train one model on DATA and test it.")
 @click.argument("data", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, metavar="RUN", help="Folder of the run.")
-@settings_options(*MODEL[:1], "fusion", "steps", *MODEL[1:], *DATA, *TRAINING, *MACHINE)
+@settings_options(*MODEL[:1], "fusion", "steps", *MODEL[1:], "note", *DATA, *TRAINING, *MACHINE)
 def train(settings: Settings, data: Path, out: Path) -> None:
     """Train one model on DATA and test it. Run again to go on after a stop."""
     from ferfusion.cli.train import run_train

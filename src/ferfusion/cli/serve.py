@@ -1,5 +1,6 @@
 """`ferfusion serve`: a model as an API and a page."""
 
+import socket
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -158,14 +159,15 @@ def serve(
     token, is_new = choose_token(token, host)
     cutter = None if finds_face is False else _find_cutter(model, like, must=finds_face is True)
     with listen(host, port) as listener:
-        address = _write_address(host, listener.getsockname()[1])
+        reached = socket.gethostname() if host in ("0.0.0.0", "::") else host
+        address = _write_address(reached, listener.getsockname()[1])
         predictor = load(model, engine=engine, device=device, threads=threads)
         tell_engine(engine, predictor.runner.engine)
         app = create_app(
             predictor,
             limits=limits,
             token=token,
-            hosts=(*allow_host, host),
+            hosts=(*allow_host, reached),
             cut=None if predictor.facts.heat is not None else cutter,
         )
 

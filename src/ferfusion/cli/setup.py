@@ -108,6 +108,7 @@ def make_setup(dataset: Dataset, settings: Settings, variant: Variant | None = N
         early_schedule="cosine" if settings.plan == "paper" and dataset.labels == NVIE else None,
         root=dataset.root,
         subject_pattern=settings.subject_pattern,
+        note=settings.note,
     )
 
 

@@ -96,6 +96,12 @@ def divide_by_use(model: Path, store: ImageStore) -> dict[str, set[str]]:
             "it was trained on. If they are the same people, they flatter it.",
             colour="yellow",
         )
+    elif parts["new"] and is_bundle(model):
+        say(
+            f"{len(parts['new'])} samples are new to the model. Bundles don't say who trained it: "
+            "if some of these people did, they flatter it.",
+            colour="yellow",
+        )
     return parts
 
 

@@ -150,6 +150,11 @@ def write_synthetic_dataset(
     return folder
 
 
+def is_drawn(folder: Path) -> bool:
+    """Says whether this software drew the faces in a folder, by the file that it left there."""
+    return (folder / _PARAMETERS).is_file()
+
+
 def _check_same(folder: Path, parameters: dict[str, Any]) -> None:
     found = None
     if (folder / _PARAMETERS).is_file():

@@ -16,12 +16,17 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises:
         ResultsError: The folder holds no finished run, or its run.json is damaged.
     """
+    if not (folder / RUN).exists():
+        raise ResultsError(
+            f"{folder / RUN} is missing, so {folder} is no finished run. Give the folder that "
+            "`ferfusion train` wrote, or STUDY/runs/MODEL of a study."
+        )
     try:
         facts = json.loads((folder / RUN).read_text())
         if not isinstance(facts, dict):
             raise TypeError("it is no table of facts")
     except (OSError, TypeError, ValueError) as error:
         raise ResultsError(
-            f"{folder / RUN} is missing or damaged ({error}). Move {folder} away and run again."
+            f"{folder / RUN} is damaged ({error}). Move {folder} away and run again."
         ) from error
     return facts

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Num, UInt8
 from PIL import ExifTags, Image
 
-from ferfusion.errors import ImageError
+from ferfusion.errors import ImageError, TooManyPixelsError
 from ferfusion.imaging.file_bytes import check_bytes, empty_file, opening, read_bytes
 from ferfusion.impostors import recognise_impostor
 from ferfusion.sample import ImageFile
@@ -99,7 +99,7 @@ def take_pillow(name: str, picture: Image.Image) -> UInt8[np.ndarray, "height wi
         ImageError: It has too many pixels, or is damaged.
     """
     if picture.width * picture.height > MAX_MEGAPIXELS * 1_000_000:
-        raise ImageError(_too_many(name))
+        raise TooManyPixelsError(_too_many(name))
     try:
         return _to_rgb(_turn_upright(picture))
     except _DAMAGE as error:
@@ -239,7 +239,7 @@ def _open_picture(file: ImageFile | str, stream: io.BytesIO | io.BufferedReader)
         with _pillow_quiet():
             picture = Image.open(stream, formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_many(file)) from error
+        raise TooManyPixelsError(_too_many(file)) from error
     except Image.UnidentifiedImageError as error:
         stream.seek(0)
         head = stream.read(256)
@@ -256,7 +256,7 @@ def _open_picture(file: ImageFile | str, stream: io.BytesIO | io.BufferedReader)
     if picture.format == "TIFF":
         _hush_libtiff()
     if picture.width * picture.height > MAX_MEGAPIXELS * 1_000_000:
-        raise ImageError(_too_many(file))
+        raise TooManyPixelsError(_too_many(file))
     # Pillow would cut 16 bits per colour to the upper 8, which turns 12-bit pictures black.
     if picture.mode not in _DEEP_GREY and any(";16" in str(t.args) for t in picture.tile):
         raise ImageError(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import compose, parser
 
-from ferfusion.inference.model_facts import name_normalised
+from ferfusion.inference.model_facts import name_normalised, name_picture
 from ferfusion.modality import Modality
 from ferfusion.preprocessing import Channels, Preprocessing
 
@@ -124,6 +124,12 @@ def add_fronts(
         )
         name = name_normalised(modality)
         core = compose.merge_models(front, core, io_map=[(name, name)])
+    # Merging turned their order round, and some people feed by place.
+    places = {name_picture(m): place for place, m in enumerate(modalities)}
+    inputs = sorted(core.graph.input, key=lambda each: places[each.name])
+    del core.graph.input[:]
+    core.graph.input.extend(inputs)
+    core.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     return core
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -48,6 +49,7 @@ def measure_parity(
     samples: Iterable[Sample],
     *,
     in_graph_resize: bool = False,
+    whole_size: tuple[int, int] | None = None,
     reduced: bool = False,
 ) -> Parity:
     """Asks the graph and the trained model about the same samples, from files to probabilities.
@@ -58,6 +60,7 @@ def measure_parity(
         samples: Each with all modalities that the graph takes; best ones not seen in training.
         in_graph_resize: Whether the graph gets pictures as they are in their files, and squeezes
             them itself; otherwise squeezed ones, as `predict_stream` gives it.
+        whole_size: Width and height that pictures are brought to first, for both.
         reduced: Whether the graph gets pictures as `read_square` gives them with `reduced`. The
             model always gets those without.
 
@@ -74,6 +77,8 @@ def measure_parity(
             {m: read_picture(file, runner.facts.heat_of(m)) for m, file in of.items()}
             for of in files
         ]
+        if whole_size is not None:
+            whole = [{m: cv2.resize(p, whole_size) for m, p in of.items()} for of in whole]
         squeezed = [{m: resize(p, size) for m, p in pictures.items()} for pictures in whole]
         theirs.append(trained.predict(_stack(squeezed)))
         if in_graph_resize:

@@ -47,7 +47,7 @@ def write_card(card: CardFacts) -> str:
     facts, test, learned = card.facts, card.facts["test"], card.facts["trained_on"]
     modalities = " + ".join(facts["modalities"])
     keywords = ", ".join(f"{m}=..." for m in facts["modalities"])
-    heat = facts["infrared_as"]
+    heat, whole = facts["infrared_as"], card.parity["squeezed_in_graph"]
     lines = [
         "---",
         "library_name: ferfusion",
@@ -89,7 +89,7 @@ def write_card(card: CardFacts) -> str:
         "",
         *([learned["note"], ""] if learned["note"] else []),
         f"{learned['samples']['train']} samples trained it, {learned['samples']['val']} chose it, "
-        f"{learned['samples']['test']} tested it. {_tell_people(learned)} Fingerprint of the data: "
+        f"{learned['samples']['test']} tested it. {tell_people(learned)} Fingerprint of the data: "
         f"`{learned['fingerprint']}`.",
         *(
             ["", "**Leaks were found in this split and allowed**; the figures above flatter."]
@@ -103,8 +103,11 @@ def write_card(card: CardFacts) -> str:
         f"({card.parity['asked']}). The largest difference of a probability is "
         f"{card.parity['max_probability_difference']:.2g} (bound {card.parity['bound']:g}), before "
         f"calibration {card.parity['max_uncalibrated_difference']:.2g}; "
-        f"{100 * card.parity['label_agreement']:.1f} % of the labels agree. `parity.json` has it, "
-        f"for {' and '.join(card.parity['engines'])}.",
+        f"{100 * card.parity['label_agreement']:.1f} % of the labels agree "
+        f"({' and '.join(card.parity['engines'])}). Where the graph squeezes pictures itself, of "
+        f"sizes {', '.join(whole['sizes'])}, the largest is "
+        f"{whole['max_probability_difference']:.2g} (bound {whole['bound']:g}). `parity.json` has "
+        "it all.",
         "",
         "## Responsible use",
         "",
@@ -118,12 +121,13 @@ def write_card(card: CardFacts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe_licences(backbone: str, weights: str) -> str:
+def describe_licences(backbone: str, weights: str, *, is_drawn: bool = False) -> str:
     """Gives the notes on licences as Markdown.
 
     Args:
         backbone: Name of the trunk.
         weights: What it started from: `imagenet`, `none`, or the name of a file.
+        is_drawn: Whether ferfusion drew the faces that it learned from.
     """
     if weights == "none":
         start = "The trunks started from random weights."
@@ -134,14 +138,18 @@ def describe_licences(backbone: str, weights: str) -> str:
             f"The trunks started from the file `{weights}`. Its terms are known to whoever made "
             "this bundle; ask them."
         )
+    owners = (
+        "faces have owners. VIRI, NVIE and others come with terms of their own, often for research "
+        "only, and these may bind what was trained on them. Whoever made this bundle knows which "
+        "data it was; ask them before you use it for anything but looking at it."
+    )
+    data = "the faces were drawn by ferfusion and are nobody's." if is_drawn else owners
     lines = (
         "# Licences",
         "* **Software**: ferfusion is Apache-2.0. The graph runs in ONNX Runtime (MIT) or OpenVINO "
         "(Apache-2.0).",
         f"* **Weights**: {start} Training on the data below made of them what they are.",
-        "* **Data**: faces have owners. VIRI, NVIE and others come with terms of their own, often "
-        "for research only, and these may bind what was trained on them. Whoever made this bundle "
-        "knows which data it was; ask them before you use it for anything but looking at it.",
+        f"* **Data**: {data}",
     )
     return "\n\n".join(lines) + "\n"
 
@@ -176,19 +184,31 @@ def _tell_test(facts: Mapping[str, Any], test: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _tell_people(learned: Mapping[str, Any]) -> str:
-    shared = learned["shared_people"]
+def tell_people(learned: Mapping[str, Any]) -> str:
+    """Says on whom the model was trained, as far as anybody wrote it down."""
+    shared, people = learned["shared_people"], learned["people_learned_from"]
+    if learned["drawn"]:
+        return (
+            f"**The faces were drawn by software: its {people or 'people'} training people don't "
+            "exist, and the figures above say nothing about real ones.**"
+        )
+    unknown = (
+        " Their age, sex and origin, and the cameras, aren't recorded here: ask whoever made this "
+        "bundle."
+    )
     if shared:
         return (
             f"**{shared} people are in more than one of these parts, so the figures above flatter "
             "it.**"
-        )
-    if not learned["people_learned_from"]:
+        ) + unknown
+    if people is None:
+        return (
+            "How many people, and whether some of them were in test, isn't known: the run had lost "
+            "its seen.json."
+        ) + unknown
+    if not people:
         return (
             "**Nobody said who is who, so the same people may be in training and in test, and the "
             "figures above may flatter it.**"
-        )
-    return (
-        f"It learned from {learned['people_learned_from']} people, and nobody of the test split "
-        "is among them."
-    )
+        ) + unknown
+    return f"It learned from {people} people, and nobody of the test split is among them." + unknown

@@ -116,12 +116,23 @@ def _find_training(said: Mapping[str, Any]) -> tuple[str, ...]:
     sentences = [f"{learned['samples']['train']} samples trained it."]
     if learned.get("note"):
         sentences.insert(0, learned["note"])
-    if learned.get("leaks") or learned.get("shared_people"):
+    people = learned.get("people_learned_from")
+    if learned.get("drawn"):
+        sentences.append(
+            "Its faces were drawn by software, of people who don't exist: its accuracy says "
+            "nothing about real ones."
+        )
+    elif learned.get("leaks") or learned.get("shared_people"):
         sentences.append(
             "Test samples were not kept apart from training, so its accuracy is flattered."
         )
-    elif people := learned.get("people_learned_from"):
-        sentences.append(f"It learned from {people} people; others tested it.")
+    elif people:
+        sentences.append(
+            f"It learned from {people} people; others tested it. Their age, sex and origin aren't "
+            "recorded."
+        )
+    elif people is None:
+        sentences.append("On how many people isn't known.")
     else:
         sentences.append(
             "Nobody said who is who, so the same people may have trained and tested it."

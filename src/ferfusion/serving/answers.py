@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from ferfusion.modality import Modality
+from ferfusion.modality import MODALITIES, Modality
 from ferfusion.serving.uploads import TYPES
 
 
@@ -111,15 +111,17 @@ class Model(BaseModel):
 
 def describe_form(modalities: Sequence[Modality]) -> dict[str, Any]:
     """Gives what OpenAPI says of a request with a file for each of these."""
+    fields = MODALITIES if Modality.MSX in modalities else modalities
     files = {
         str(m): {"type": "string", "format": "binary", "description": f"The {m} picture."}
-        for m in modalities
+        for m in fields
     }
-    encoding = {str(m): {"contentType": ", ".join(TYPES)} for m in modalities}
+    encoding = {str(m): {"contentType": ", ".join(TYPES)} for m in fields}
     schema = {
         "type": "object",
         "properties": files,
-        "required": list(files),
+        # An MSX-style picture is made where visible and infrared are sent instead.
+        "required": [] if Modality.MSX in modalities else list(files),
         "additionalProperties": False,
     }
     content = {"multipart/form-data": {"schema": schema, "encoding": encoding}}

@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.types import ASGIApp
 
-from ferfusion.errors import DataError
+from ferfusion.errors import DataError, TooManyPixelsError
 from ferfusion.inference.predictor import Predictor
 from ferfusion.modality import Modality
 from ferfusion.serving import metrics
@@ -36,8 +36,9 @@ _PAGE = Path(__file__).parent / "page"
 _COUNTED = ("/", "/predict", "/explain", "/health", "/metrics", "/model", "/docs", "/openapi.json")
 _A_DAY = {"cache-control": "private, max-age=86400"}
 
+_MISSING, _UNUSABLE = HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY
 _SENTENCES: dict[int, str] = {
-    HTTPStatus.NOT_FOUND: "There is nothing at this address. What there is stands at /docs.",
+    _MISSING: "There is nothing at this address. What there is stands at /docs.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address isn't asked in this way. How it is asked stands "
     "at /docs.",
 }
@@ -113,6 +114,7 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         more = {"finds_faces": service.finds_faces, "limits": _tell_limits(service.limits)}
         return JSONResponse({**told, **more})
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", response_model=Health, responses=_problems(400, 429))
     async def tell_health() -> Any:
         """Whether the server is up; it is when this answers."""
@@ -126,7 +128,7 @@ def _add_answers(app: FastAPI, service: Service) -> None:
     @app.get(
         "/examples/{name}/{modality}",
         response_class=Response,
-        responses={**locked, **_problems(422)},
+        responses={**locked, **_problems(404)},
     )
     def draw(name: Example, modality: Modality) -> Response:
         """A drawn face to try the model with: nobody's."""
@@ -146,6 +148,7 @@ def _tell_limits(limits: Limits) -> dict[str, float]:
 
 
 def _add_pages(app: FastAPI) -> None:
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def show_page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
@@ -170,13 +173,17 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def refuse_value(_: Request, error: RequestValidationError) -> Response:
+        if any(each["loc"][0] == "path" for each in error.errors()):
+            return answer_error(HTTPException(_MISSING, _SENTENCES[_MISSING]))
         where = ", ".join(str(each["loc"][-1]) for each in error.errors())
         sentence = f"A part of this address can't be understood ({where}). See /docs."
-        return answer_error(HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, sentence))
+        return answer_error(HTTPException(_UNUSABLE, sentence))
 
     @app.exception_handler(DataError)
     async def refuse_picture(_: Request, error: DataError) -> Response:
-        return answer_error(HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)))
+        is_large = isinstance(error, TooManyPixelsError)
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if is_large else _UNUSABLE
+        return answer_error(HTTPException(status, str(error)))
 
     @app.exception_handler(Exception)
     async def fail(_: Request, __: Exception) -> Response:

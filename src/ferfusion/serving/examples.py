@@ -18,7 +18,7 @@ Example = Literal["angry", "happy", "neutral", "sad", "surprised"]
 EXAMPLES: tuple[Example, ...] = get_args(Example)
 
 _SIZE_PX = 224
-_LIGHTS = ("even", "even", "side", "even", "dim")
+_LIGHTS = ("even", "even", "side", "even", "even")
 _PEOPLE = (11, 23, 5, 42, 31)
 
 

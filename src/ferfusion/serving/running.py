@@ -69,7 +69,7 @@ def run_app(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Takes an address.
+    """Takes an address, at which nobody is heard yet.
 
     Raises:
         ConfigError: It isn't free, or isn't this machine's.
@@ -81,8 +81,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            # Nobody is let in before there is an answer: uvicorn listens, once all is loaded.
             listener.bind(address)
-            listener.listen(512)
         except OSError:
             listener.close()
             raise

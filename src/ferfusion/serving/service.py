@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from ferfusion.data.cache import resize
 from ferfusion.imaging.faces.detector import Face
 from ferfusion.imaging.files import measure_image
 from ferfusion.inference.engines import count_processors
-from ferfusion.inference.pictures import read_whole
+from ferfusion.inference.pictures import make_msx, read_whole
 from ferfusion.inference.predictor import Predictor
 from ferfusion.modality import Modality
 from ferfusion.serving.about import describe_model
@@ -37,6 +37,8 @@ _NO_FACES = (
     "This server doesn't look for faces. Send pictures of just the face, or have it started with "
     "--find-face."
 )
+_PAIR = (Modality.VISIBLE, Modality.INFRARED)
+_MSX_MADE = " Without an MSX picture send visible and infrared; it is made of these."
 _MAP_SHARE = 1 / 3
 """Of a request's time, for the heat maps of an explanation."""
 
@@ -131,17 +133,23 @@ class Service:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, _NO_FACES)
         files = await read_uploads(request, self.limits.max_bytes)
         wanted = self.model.modalities
-        if set(files) != set(wanted):
+        makes_msx = _can_make_msx(files, wanted)
+        if not makes_msx and set(files) != set(wanted):
             raise HTTPException(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 f"This model looks at {' and '.join(wanted)}: send one file in each of these "
-                f"fields and no other. Sent: {', '.join(files) or 'nothing'}.",
+                f"fields and no other. Sent: {', '.join(files) or 'nothing'}."
+                + (_MSX_MADE if Modality.MSX in wanted else ""),
             )
-        jobs = (_call(self._readers, lambda m=m: self._read_one(m, files[m])) for m in wanted)
-        pictures = dict(zip(wanted, await asyncio.gather(*jobs), strict=True))
-        if not find_face or cut is None:
-            return pictures, None
-        return await _call(self._readers, lambda: cut(pictures))
+        jobs = (_call(self._readers, lambda m=m: self._read_one(m, files[m])) for m in files)
+        pictures = dict(zip(files, await asyncio.gather(*jobs), strict=True))
+        face = None
+        if find_face and cut is not None:
+            pictures, face = await _call(self._readers, lambda: cut(pictures))
+        if makes_msx:
+            msx = await _call(self._readers, lambda: make_msx(*(pictures[m] for m in _PAIR)))
+            pictures = {**pictures, Modality.MSX: msx}
+        return {m: pictures[m] for m in wanted}, face
 
     def _square(self, pictures: Pictures) -> Pictures:
         return {m: resize(picture, self.model.facts.size_px) for m, picture in pictures.items()}
@@ -154,7 +162,7 @@ class Service:
             if width * height > self.limits.max_megapixels * 1e6:
                 raise HTTPException(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"{name} has {width * height / 1e6:.0f} megapixels, and "
+                    f"{name} has {width * height / 1e6:.4g} megapixels, and "
                     f"{self.limits.max_megapixels:g} are allowed. Save it smaller.",
                 )
         return read_whole(data, name=name, heat=heat)
@@ -170,6 +178,12 @@ def _taking(places: Places) -> Iterator[None]:
                 {"retry-after": "1"},
             )
         yield
+
+
+def _can_make_msx(files: Collection[Modality], wanted: Collection[Modality]) -> bool:
+    """Says whether an MSX-style picture is to be made of the other two."""
+    lacks = Modality.MSX in wanted and Modality.MSX not in files
+    return lacks and set(files) == set(_PAIR)
 
 
 def _tell_face(face: Face | None) -> dict[str, Any]:

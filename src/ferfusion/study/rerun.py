@@ -94,6 +94,7 @@ def recall_setup(
             subject_pattern=facts["setup"].get("subject_pattern", ""),
             leaks=tuple(facts.get("leaks", ())),
             heat=parse_heat(facts["setup"].get("infrared_as", PICTURE)),
+            note=str(facts.get("note") or ""),
         )
     except KeyError as error:
         raise ResultsError(

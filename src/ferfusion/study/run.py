@@ -220,6 +220,7 @@ def _keep(
         "late_weights": None,
         **details,
         "data": str(bench.setup.root),
+        "note": bench.setup.note,
         "setup": {
             "modalities": [str(m) for m in bench.setup.modalities],
             "backbone": bench.setup.backbone,

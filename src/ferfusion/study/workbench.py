@@ -59,6 +59,7 @@ class Setup:
         subject_pattern: By which its subjects were found; likewise.
         leaks: What the audit found in its splits and was told to ignore; kept with every run.
         heat: How temperatures become infrared pictures; None where they are pictures.
+        note: What readers must know of the data; kept with every run.
     """
 
     modalities: tuple[Modality, ...]
@@ -77,6 +78,7 @@ class Setup:
     subject_pattern: str = ""
     leaks: tuple[str, ...] = ()
     heat: HeatInput | None = None
+    note: str = ""
 
     @property
     def folds(self) -> tuple[int | None, ...]:

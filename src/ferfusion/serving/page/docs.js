@@ -24,12 +24,21 @@ function makeExample(method, path, form) {
   return make("pre", { tabIndex: 0, textContent: `curl${fields.join("")} ${new URL(`.${path}`, location.href)}` });
 }
 
+// An address with the first value that each of its parts may have.
+function fillPath(path, operation, schemas) {
+  for (const { name, in: place, schema } of operation.parameters || []) {
+    const values = schema.enum || schemas[schema.$ref?.split("/").pop()]?.enum || [];
+    if (place === "path" && values.length) path = path.replace(`{${name}}`, values[0]);
+  }
+  return path;
+}
+
 function describe(path, method, operation, schemas) {
   const section = make("section");
   const title = make("h2", {}, make("span", { className: "method", textContent: `${method.toUpperCase()} ` }), make("code", { textContent: path }));
   section.append(title, make("p", { textContent: operation.description || operation.summary }));
   const form = operation.requestBody?.content["multipart/form-data"];
-  section.append(makeExample(method, path, form));
+  section.append(makeExample(method, fillPath(path, operation, schemas), form));
   const answer = operation.responses["200"]?.content?.["application/json"]?.schema;
   const found = answer?.$ref && schemas[answer.$ref.split("/").pop()];
   if (found) {

@@ -35,22 +35,35 @@ async function look() {
   try {
     say("Asking the model", true);
     const question = pictures.asksForFace ? "?find_face=true" : "";
-    const answer = await sendPictures(`predict${question}`, pictures.files, signal);
+    const answer = await sendPictures(`predict${question}`, pictures.wanted, signal);
     showAnswer(model, answer);
     at("answer").scrollIntoView({ block: "nearest", behavior: "smooth" });
-    say(`${answer.abstained ? "The model would rather not say; most probable is" : "Answer:"} ${answer.label}. Looking for what it rests on`, true);
-    const explained = await sendPictures(`explain${question}`, pictures.files, signal);
+    const said = answer.abstained ? `The model would rather not say. Most probable is ${answer.label}` : `Answer: ${answer.label}`;
+    say(`${said}. Looking for what it rests on`, true);
+    const explained = await explainPatiently(question, signal);
     for (const [modality, address] of Object.entries(explained.pictures)) {
-      if (pictures.cards.get(modality).image.hidden) pictures.show(modality, address);
+      if (pictures.cards.get(modality)?.image.hidden) pictures.show(modality, address);
     }
     showExplanation(explained);
-    say(`Answer: ${answer.label}, in ${answer.milliseconds.toFixed(0)} ms. Maps and comparisons are below.`);
+    say(`${said}, in ${answer.milliseconds.toFixed(0)} ms. Maps and comparisons are below.`);
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof Refusal)) throw error;
     if (error.status === 401) return askForToken(true);
     // What a second try can mend: silence, haste, a crowd, slowness.
     refuse(error.message, [0, 429, 500, 503, 504].includes(error.status) ? look : null);
+  }
+}
+
+// Few explanations are made at once, and one that nobody waits for any more may still be going on.
+async function explainPatiently(question, signal) {
+  for (let left = 15; ; left -= 1) {
+    try {
+      return await sendPictures(`explain${question}`, pictures.wanted, signal);
+    } catch (error) {
+      if (error.status !== 503 || left === 0) throw error;
+      await new Promise((done) => setTimeout(done, 1000));
+    }
   }
 }
 

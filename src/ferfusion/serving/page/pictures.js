@@ -26,9 +26,11 @@ export class Pictures {
     this.files = new Map();
     this.cards = new Map();
     const place = document.getElementById("cards");
-    for (const modality of model.modalities) {
+    // An MSX picture, which few people have, is made of the other two.
+    this.shown = model.modalities.includes("msx") ? ["visible", "infrared", "msx"] : model.modalities;
+    for (const modality of this.shown) {
       const card = this.makeCard(modality);
-      card.root.classList.toggle("one", model.modalities.length === 1);
+      card.root.classList.toggle("one", this.shown.length === 1);
       this.cards.set(modality, card);
       place.append(card.root);
     }
@@ -44,7 +46,15 @@ export class Pictures {
   }
 
   get missing() {
-    return this.model.modalities.filter((modality) => !this.files.has(modality));
+    const lacking = this.model.modalities.filter((modality) => !this.files.has(modality));
+    if (!lacking.includes("msx")) return lacking;
+    return ["visible", "infrared"].filter((modality) => !this.files.has(modality));
+  }
+
+  // What is sent: all that the model looks at, or the pair of which MSX is made.
+  get wanted() {
+    const sent = this.files.has("msx") || !this.shown.includes("msx") ? this.model.modalities : ["visible", "infrared"];
+    return new Map(sent.map((modality) => [modality, this.files.get(modality)]));
   }
 
   makeCard(modality) {
@@ -54,7 +64,7 @@ export class Pictures {
       name: modality,
       accept: takesGrid ? "" : "image/jpeg,image/png,image/webp,image/tiff,image/bmp",
     });
-    const what = takesGrid ? "a file with temperatures" : WHAT[modality];
+    const what = takesGrid ? "a file with temperatures" : modality === "msx" ? `${WHAT.msx}; made of the others if you have none` : WHAT[modality];
     input.setAttribute("aria-label", `${nameOf(modality)} picture: choose a file, ${what}`);
     const invitation = make("span", { className: "name" });
     invitation.append("Drop it here or ", make("u", { textContent: "choose a file" }));
@@ -81,22 +91,34 @@ export class Pictures {
 
   listenToDrops() {
     // Anywhere else a drop would leave the page.
-    for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
+    window.addEventListener("dragover", (event) => event.preventDefault());
+    window.addEventListener("drop", (event) => {
+      event.preventDefault();
+      this.giveAll(this.shown, event.dataTransfer.files);
+    });
     for (const [modality, { drop }] of this.cards) {
       drop.addEventListener("dragover", () => drop.classList.add("over"));
       drop.addEventListener("dragleave", () => drop.classList.remove("over"));
       drop.addEventListener("drop", (event) => {
         event.preventDefault();
+        event.stopPropagation();
         drop.classList.remove("over");
-        const files = [...event.dataTransfer.files];
-        // Several at once fill the other cards in their order.
-        const order = [modality, ...this.model.modalities.filter((other) => other !== modality)];
-        order.slice(0, files.length).forEach((one, place) => this.give(one, files[place]));
+        this.giveAll([modality, ...this.shown.filter((other) => other !== modality)], event.dataTransfer.files);
       });
     }
   }
 
+  // Several at once fill the cards in this order.
+  giveAll(order, files) {
+    order.slice(0, files.length).forEach((one, place) => this.give(one, files[place]));
+  }
+
   give(modality, file, { isQuiet = false, said = file.name } = {}) {
+    const takesGrid = modality === "infrared" && this.model.takes_temperatures;
+    if (file.type && !file.type.startsWith("image/") && !takesGrid) {
+      this.refuse(`${file.name} is no picture. Give a JPEG, PNG, WebP, TIFF or BMP file.`);
+      return;
+    }
     const limit = this.model.limits.max_mb;
     const others = [...this.files].filter(([other]) => other !== modality);
     const bytes = others.reduce((sum, [, one]) => sum + one.size, file.size);
