@@ -29,7 +29,7 @@ TARGETS = {
     "infer_folder_int8": 4,
 }
 """How many times as fast as the plain script each work must be, on two cores."""
-_OTHERS = ("gpu-", "growth-", "scaling-")
+_OTHERS = ("gpu-", "growth-", "predict-", "scaling-")
 _UNTOLD = ("gflop_per_s", "compared_samples")
 
 
@@ -310,6 +310,35 @@ def tell_precision(results: Path) -> str:
     return _tell_plainly(results / "precision", "*.csv") or f"{NOT_YET.capitalize()}."
 
 
+def tell_answers(results: Path) -> str:
+    """Holds one answer, and many, of ours against the plain script's and other packages'."""
+    parts: list[str] = []
+    for path, rows in read_all(results / "benchmarks", "predict-*.csv"):
+        plain = next(row for row in rows if row["who"].startswith("plain"))
+        lines: list[list[str]] = []
+        for row in rows:
+            if row["why"]:
+                lines.append([row["who"], row["model"], row["why"], "", "", ""])
+                continue
+            low, high = _round(row["latency_min_ms"]), _round(row["latency_max_ms"])
+            sooner = float(plain["latency_ms"]) / float(row["latency_ms"])
+            more = float(row["faces_per_s"]) / float(plain["faces_per_s"])
+            lines.append([
+                row["who"], row["model"], f"{_round(row['latency_ms'])} [{low}, {high}]",
+                _round(sooner), _round(row["faces_per_s"]), _round(more),
+            ])  # fmt: skip
+        heading = [
+            "who",
+            "model",
+            "ms for one face [rounds]",
+            "x plain",
+            "faces a second",
+            "x plain",
+        ]
+        parts += [_say_source(path, rows), _table(heading, lines)]
+    return "\n\n".join(parts) or f"{NOT_YET.capitalize()}."
+
+
 def tell_start(results: Path) -> str:
     """Gives the time until the first word."""
     lines: list[list[str]] = []
@@ -331,6 +360,7 @@ SECTIONS: Mapping[str, Callable[[Path], str]] = {
     "scaling": tell_scaling,
     "gpu": tell_gpu,
     "precision": tell_precision,
+    "answers": tell_answers,
     "start": tell_start,
 }
 """Name of a section's marks -> what gives its text."""
