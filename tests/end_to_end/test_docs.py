@@ -4,6 +4,9 @@ import csv
 import json
 import re
 import shlex
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,3 +127,55 @@ def test_the_predict_page_names_every_option(ferfusion: Callable[..., Any]) -> N
     options = re.findall(r"^  (?:-h, )?(--[a-z-]+)", ferfusion("predict", "--help").out, re.M)
     unnamed = [option for option in options if option not in page]
     assert unnamed == ["--msx", "--engine", "--help"]
+
+
+def test_the_readme_on_using_a_model_runs_line_by_line(
+    ferfusion: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write_video: Callable[..., Path],
+    detector_weights: Path,
+) -> None:
+    pytest.importorskip("captum", reason="heat maps need captum")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, str(detector_weights))
+    write_synthetic_dataset(Path("DATA"), subjects=6, size_px=48)
+    write_synthetic_dataset(Path("OTHER_DATA"), subjects=6, size_px=48, seed=1)
+    model = ("--backbone", "shufflenet_v2", "--weights", "none", "--size", 32)
+    rows = ("--rows", "early-visible-infrared-3step", "--epochs", 1, "--head-epochs", 0)
+    done = ferfusion("study", "DATA", "--out", "STUDY", *model, *rows, "--device", "cpu")
+    assert done.code == 0, done.said
+    drawn = draw_sample(
+        draw_identity(2), "happy", light="even", intensity=0.8, seed=2, size_px=320,
+        misalignment=0.0,
+    )  # fmt: skip
+    for name, pixels in (("face.jpg", drawn.visible), ("heat.jpg", drawn.infrared)):
+        cv2.imwrite(name, np.ascontiguousarray(pixels[..., ::-1]))
+    write_video(Path("light.mp4"), [drawn.visible] * 20)
+    write_video(Path("heat.mp4"), [drawn.infrared] * 20)
+    readme = (DOCS.parent / "README.md").read_text().partition("## Use the model")[2]
+    lines, code = re.findall(r"```(?:python)?\n(.*?)```", readme, re.S)[:2]
+    *asked, served = [shlex.split(line)[1:] for line in lines.strip().splitlines()]
+    assert [line[0] for line in asked] == ["explain", "export", "evaluate", "predict", "predict"]
+    for line in asked:
+        done = ferfusion(*line)
+        assert done.code == 0, (line, done.said)
+    assert {"EXPLAINED", "BUNDLE", "answers.csv"} <= {path.name for path in Path().iterdir()}
+    known: dict[str, Any] = {"visible": np.zeros((1, 60, 80, 3), np.uint8)}
+    known["infrared"] = known["visible"]
+    exec(compile(code, "README.md", "exec"), known)
+    assert known["answer"].label in known["answer"].probabilities
+    by_itself = (DOCS / "export.md").read_text().partition("## The graph by itself")[2]
+    exec(
+        compile(re.findall(r"```python\n(.*?)```", by_itself, re.S)[0], "export.md", "exec"), known
+    )
+    assert known["probabilities"].shape == (1, 5)
+    command = [sys.executable, "-m", "ferfusion", *served, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        found = re.search(r"served at (\S+)", server.stdout.readline())
+        assert found
+        with urllib.request.urlopen(f"{found[1]}/health", timeout=30) as answer:
+            assert json.load(answer) == {"status": "ok"}
+        server.terminate()
+        assert server.wait(60) == 0

@@ -182,31 +182,3 @@ def test_a_bundle_runs_where_no_pytorch_is(ferfusion: Ferfusion, here: Path) -> 
     assert float(total) == pytest.approx(1)
     refused = subprocess.run([*line[:3], run, *pair], capture_output=True, text=True, check=False)
     assert "needs PyTorch" in refused.stderr
-
-
-def test_the_readmes_own_lines(ferfusion: Ferfusion, here: Path, tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    section = text.partition("## Use the model")[2].partition("\n## ")[0]
-    names = {
-        "STUDY/runs/early-visible-infrared-3step": f"study/runs/{RUNS['early']}",
-        "OTHER_DATA": "faces",
-        " DATA ": " faces ",
-        "EXPLAINED": f"{tmp_path / 'explained'} --measure 0",
-        "BUNDLE": str(tmp_path / "bundle"),
-        "face.jpg": str(next(Path("faces/VIRI-Happy-Vis").glob("*.png"))),
-        "heat.jpg": str(next(Path("faces/VIRI-Happy-Ir").glob("*.png"))),
-    }
-    for word, own in names.items():
-        section = section.replace(word, own)
-    lines, code = section.split("```")[1], section.split("```python")[1].partition("```")[0]
-    commands = [line for line in lines.splitlines() if line.startswith("ferfusion ")]
-    verbs = ["explain", "export", "evaluate", "predict", "predict", "serve"]
-    assert [line.split()[1] for line in commands] == verbs
-    for line in commands:
-        if ".mp4" in line or line.split()[1] == "serve":
-            continue  # these have tests of their own
-        done = ferfusion(*line.split()[1:])
-        assert done.code == 0, done.said
-    known: dict[str, Any] = {}
-    exec(code, known)
-    assert known["answer"].label in known["answer"].probabilities
