@@ -126,7 +126,7 @@ def tell_faithfulness(
         people: Different subjects among those.
     """
     random = {c.kind: c for c in comparisons if c.other == "random"}
-    verdicts = {kind: c.verdict for kind, c in random.items()}
+    verdicts: dict[str, Verdict] = {kind: c.verdict for kind, c in random.items()}
     some = random[KINDS[0]]
     measured = f"{_count(some.n, 'sample')} of {_count(some.people, 'person', 'people')}"
     maps = f"maps of {method}"

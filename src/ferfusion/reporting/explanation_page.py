@@ -20,6 +20,7 @@ from ferfusion.reporting.explanation_figures import (
     draw_densities,
 )
 from ferfusion.reporting.tables import format_p
+from ferfusion.responsible_use import RESPONSIBLE_USE
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +100,7 @@ def write_explanation_page(page: ExplanationPage, path: Path) -> None:
         orders=ORDER_WORDS,
         fewest=FEWEST,
         worth=WORTH,
+        responsible_use=[sentence.replace("**", "") for sentence in RESPONSIBLE_USE],
     )
     write_text(path, html)
 
