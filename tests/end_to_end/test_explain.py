@@ -64,7 +64,7 @@ def test_a_folder_of_page_sheet_tables_and_facts(
     answer = ferfusion("explain", runs / "early", data, "--out", out, *FEW)
     assert answer.code == 0, answer.said
     assert "trained or chose this model and are left out" in answer.said
-    assert "The maps of gradcam" in answer.said
+    assert "maps of gradcam" in answer.said
     assert "your own pictures" in answer.said
     assert sorted(p.name for p in out.iterdir()) == sorted(FILES)
     facts = json.loads((out / "explain.json").read_text())
@@ -241,6 +241,17 @@ def test_a_wrong_word_is_said(
     answer = ferfusion("explain", runs / "early", data, "--out", tmp_path / "x", *FEW, *words)
     assert answer.code == 2
     assert wanted in answer.out + answer.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_single_model_has_nothing_to_leave_out(
+    ferfusion: Ferfusion, data: Path, runs: Path, tmp_path: Path
+) -> None:
+    single = runs / "late" / "stages" / "infrared"
+    line = ("explain", single, data, "--out", tmp_path / "x", *FEW, "--absent", "left-out")
+    answer = ferfusion(*line)
+    assert answer.code == 2
+    assert "This model has one modality" in answer.said
     assert not (tmp_path / "x").exists()
 
 

@@ -80,6 +80,17 @@ def test_a_spread_has_as_many_of_each_class_as_there_are() -> None:
     assert spread_over_classes(labels, 100).tolist() == list(range(73))
 
 
+def test_a_spread_has_somebody_new_as_long_as_there_is_anybody() -> None:
+    # Each of 9 people has a picture of each of 3 classes.
+    labels, people = np.arange(27) % 3, [f"p{row // 3}" for row in range(27)]
+    for count in (9, 12, 18):
+        chosen = spread_over_classes(labels, count, people)
+        assert np.bincount(labels[chosen]).tolist() == [count // 3] * 3
+        times = np.bincount(chosen // 3, minlength=9)
+        assert times.min() >= count // 9, "nobody is left out while another is drawn twice"
+    assert len(spread_over_classes(np.zeros(0, np.int64), 5, [])) == 0
+
+
 def make_checkpoint(modalities: tuple[Modality, ...], size_px: int, answer: int) -> Checkpoint:
     torch.manual_seed(0)
     fusion = "single" if len(modalities) == 1 else "early"

@@ -61,7 +61,8 @@ def test_the_page_holds_everything_and_fetches_nothing(tmp_path: Path) -> None:
     assert html.count("data:image/jpeg;base64,") == 2
     assert html.count("<svg") == 3
     for words in ("your own pictures", "half faithful", "From five points.", "from the middle",
-                  "A sentence on shares.", "posed or induced", "&lt;script&gt;"):  # fmt: skip
+                  "A sentence on shares.", "posed or induced", "article 5(1)(f)",
+                  "no lie detector", "&lt;script&gt;"):  # fmt: skip
         assert words in html, words
     assert 'class="wrong">happy &lt;97&gt; %' in html
 

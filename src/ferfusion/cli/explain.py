@@ -86,7 +86,7 @@ def run_explain(
             shown=tuple(store.samples[row] for row in shown), columns=tuple(columns),
         )  # fmt: skip
         if wishes.measured:
-            places = spread_over_classes(predictions.labels, wishes.measured)
+            places = spread_over_classes(predictions.labels, wishes.measured, predictions.subjects)
             others = _choose_others(parts, store, rows, labels)
             made = _measure(made, store, rows[places], places, others, weights, progress, device)
     made = replace(made, seconds=round(time.monotonic() - began, 1))
@@ -239,11 +239,15 @@ def _measure(
     layouts = [label_regions(own, store.size_px) for own in points]
     joined = {m: np.concatenate([h.maps[m] for h in heat]) for m in heat[0].maps}
     comparisons = compare_orders(curves, subjects)
-    people = len(np.unique(number_subjects(subjects, n)))
+    everybody = made.predictions.subjects
     made = replace(
         made, measured=tuple(store.samples[row] for row in rows), places=places,
         explained=explained, curves=curves, comparisons=tuple(comparisons),
-        finding=tell_faithfulness(wishes.method, comparisons, people), people=people,
+        finding=tell_faithfulness(
+            wishes.method, comparisons, samples=len(everybody),
+            people=len(np.unique(number_subjects(everybody, len(everybody)))),
+        ),
+        people=comparisons[0].people,
         regions=tuple(
             total_regions(joined, np.stack(layouts), REGIONS, explained, subjects, labels)
         ),

@@ -100,6 +100,7 @@ def _list_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]
             "game": c.kind, "against": c.other, "n": c.n, "area_map": c.area,
             "area_other": c.other_area, "gain": c.gain, "gain_low": c.interval.low,
             "gain_high": c.interval.high, "p": c.p_value, "p_adjusted": c.adjusted,
+            "verdict": c.verdict,
         }
         for c in comparisons
     ]  # fmt: skip

@@ -137,7 +137,7 @@ def make_page(made: Explanation) -> ExplanationPage:
         )
         facts.append(
             f"The numbers are from {len(made.measured)} of them, {people}, drawn at random with "
-            "classes as even as can be."
+            "classes as even as can be, and spread over people."
         )
         what = "the class " + wishes.explained if wishes.explained else "the model's own answer"
         facts.append(f"Explained is {what}, also where it is wrong.")

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 
 from ferfusion.data.cache import resize
 from ferfusion.evaluation.predictions import Predictions
+from ferfusion.evaluation.statistics import number_subjects
 from ferfusion.imaging.contact_sheet import draw_contact_sheet
 from ferfusion.imaging.heat_overlay import STRIP_PX, overlay_heat, write_below
 from ferfusion.inference.cam import explain_samples
@@ -74,24 +75,39 @@ def choose_samples(
 
 
 def spread_over_classes(
-    labels: Int[np.ndarray, " samples"], count: int, seed: int = 0
+    labels: Int[np.ndarray, " samples"],
+    count: int,
+    subjects: Sequence[str | None] | None = None,
+    seed: int = 0,
 ) -> Int[np.ndarray, " chosen"]:
     """Draws rows at random, as many of each class as of every other while there are any.
 
     Args:
         labels: Class of each row.
         count: How many rows; all where there are no more.
+        subjects: Whom each row shows: of a class, the next row is of somebody who has the fewest
+            so far. None, for all or for one, is somebody of its own.
         seed: Of the draw.
 
     Returns:
         Rows in their order.
     """
+    if count >= len(labels):
+        return np.arange(len(labels))
+    people = number_subjects(subjects or (None,) * len(labels), len(labels))
     order = np.random.default_rng(seed).permutation(len(labels))
-    turn = np.empty(len(labels), np.int64)
-    for label in np.unique(labels):
-        own = order[labels[order] == label]
-        turn[own] = np.arange(len(own))
-    return np.sort(order[np.argsort(turn[order], kind="stable")][:count])
+    queues = [order[labels[order] == label] for label in dict.fromkeys(labels[order].tolist())]
+    times = np.zeros(people.max(initial=-1) + 1, np.int64)
+    chosen: list[int] = []
+    while len(chosen) < count:
+        for place, queue in enumerate(queues):
+            if not len(queue) or len(chosen) == count:
+                continue
+            first = int(times[people[queue]].argmin())
+            chosen.append(int(queue[first]))
+            times[people[queue[first]]] += 1
+            queues[place] = np.delete(queue, first)
+    return np.sort(chosen)
 
 
 def lay_maps(

@@ -99,6 +99,11 @@ def check_absent(checkpoint: Checkpoint, absent: str) -> None:
     """
     if absent not in ABSENT:
         raise ConfigError(unknown_name("way to leave a modality out", absent, ABSENT))
+    if absent == "left-out" and checkpoint.blueprint.fusion == "single":
+        raise ConfigError(
+            "--absent left-out is for late fusion. This model has one modality, so none can be "
+            "taken as unknown: leave --absent out."
+        )
     if absent == "left-out" and checkpoint.blueprint.fusion == "early":
         raise ConfigError(
             "--absent left-out is for late fusion, where a model can be left out. Early fusion "

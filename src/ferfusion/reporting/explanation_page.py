@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferfusion.atomic import write_text
-from ferfusion.evaluation.faithfulness import Comparison, Curves
+from ferfusion.evaluation.faithfulness import FEWEST, WORTH, Comparison, Curves
 from ferfusion.evaluation.heat_regions import RegionTotal
 from ferfusion.evaluation.shapley import Contribution
 from ferfusion.evaluation.statistics import Interval
@@ -20,6 +20,7 @@ from ferfusion.reporting.explanation_figures import (
     draw_densities,
 )
 from ferfusion.reporting.tables import format_p
+from ferfusion.responsible_use import RESPONSIBLE_USE
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +98,9 @@ def write_explanation_page(page: ExplanationPage, path: Path) -> None:
         densest=max((t.density for t in page.regions), default=1.0),
         credits=draw_contributions(page.contributions) if page.contributions else None,
         orders=ORDER_WORDS,
+        fewest=FEWEST,
+        worth=WORTH,
+        responsible_use=[sentence.replace("**", "") for sentence in RESPONSIBLE_USE],
     )
     write_text(path, html)
 
