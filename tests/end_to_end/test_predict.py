@@ -315,6 +315,35 @@ def test_ctrl_c_ends_cameras_with_their_counts(
     assert all(row["label"] for row in rows)
 
 
+@pytest.mark.parametrize("is_live", [False, True])
+def test_ctrl_c_says_that_nothing_is_kept(
+    here: Path, write_video: Callable[..., Path], detector_weights: Path, is_live: bool
+) -> None:
+    grey = (np.full((240, 320, 3), 10 + n % 200, np.uint8) for n in range(900))
+    video = write_video(here / "long.mp4", grey)
+    options = ("--live",) if is_live else ("--out", "a.csv")
+    line = [sys.executable, "-m", "ferfusion", "predict", "heat.zip", video, "--detect-every", 1]
+    if is_live:
+        # Nothing was answered yet: it looks for how infrared lies on visible.
+        line[4:6] = ["both.zip", "--visible", video, "--infrared", video]
+    environment = {**os.environ, VARIABLE: str(detector_weights), "FORCE_COLOR": "1"}
+    with subprocess.Popen(
+        [*map(str, line), *options], stderr=subprocess.PIPE, text=True, env=environment
+    ) as running:
+        assert running.stderr is not None
+        begun = "Looking at" if is_live else "smoothed over"
+        said = ""
+        while begun not in said:
+            assert running.poll() is None, said
+            said += running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        said += running.communicate(timeout=60)[1]
+    assert running.returncode == 130, said
+    assert "No file was written, and the answers so far are lost" in said
+    assert "nothing that was finished" not in said.lower()
+    assert not [path.name for path in here.iterdir() if "a.csv" in path.name]
+
+
 # --- mistakes
 
 
