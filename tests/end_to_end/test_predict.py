@@ -120,13 +120,29 @@ def test_folders_are_paired_by_name_and_what_is_left_over_is_listed(
 
 def test_a_table_needs_neither_names_nor_expressions(ferfusion: Ferfusion, here: Path) -> None:
     save("data/v.png", 250), save("data/i.png", 250)
-    Path("data/t.csv").write_text("visible,infrared\nv.png,i.png\nv.png,\n")
+    rows = "v.png,i.png", "v.png,", "v.png,gone.png", ",i.png", "v.png,i.png"
+    Path("data/t.csv").write_text("\n".join(("visible,infrared", *rows)))
     done = ferfusion("predict", "both.zip", "data/t.csv")
     assert done.code == 0, done.said
-    first, second = read_lines(done.out)
+    first, second, third, fourth, fifth = read_lines(done.out)
     assert (first["sample_id"], first["label"]) == ("row 2", "light")
     assert second["reason"] == "there is no infrared picture"
+    assert "data/gone.png does not exist" in third["reason"]
+    assert fourth["reason"] == "there is no visible picture"
+    assert fifth["label"] == "light"
     assert "right" not in first
+
+
+def test_a_table_without_a_column_that_all_rows_need_is_a_mistake(
+    ferfusion: Ferfusion, here: Path, with_detector: None
+) -> None:
+    save("v.png", 250), save("faces/dark/visible/1.png", 5), save("faces/light/visible/1.png", 250)
+    Path("t.csv").write_text("visible\nv.png\nv.png\n")
+    for given in (("t.csv",), ("faces",), ("t.csv", "--find-face")):
+        done = ferfusion("predict", "both.zip", *given, "--out", "a.csv")
+        assert done.code == 2
+        assert f"no sample of {given[0]} names its infrared picture" in done.said
+        assert not Path("a.csv").exists()
 
 
 def test_of_a_data_set_it_says_what_is_right(ferfusion: Ferfusion, here: Path) -> None:

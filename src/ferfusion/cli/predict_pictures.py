@@ -17,7 +17,7 @@ from ferfusion.data.pairing import split_marker
 from ferfusion.data.side_by_side import pair_folders
 from ferfusion.data.table import read_unlabelled_table
 from ferfusion.data.temperatures import use_temperatures
-from ferfusion.errors import DataError
+from ferfusion.errors import ConfigError, DataError
 from ferfusion.imaging.faces.detector import FaceDetector
 from ferfusion.imaging.faces.weights import fetch_weights
 from ferfusion.inference.answer_lines import Columns, Line, choose_format, writing_lines
@@ -69,6 +69,9 @@ def _list_samples(
             and Modality.MSX not in s.images
             for s in samples
         )
+        # Of a camera's file the face finder takes the photo, too.
+        brought = {Modality.VISIBLE, Modality.MSX} if finds_face else {Modality.MSX} if makes else {}
+        _refuse_lack(request.data, samples, set(model.modalities) - set(brought), model)
         if not (makes or finds_face):
             useful = set(model.modalities)
     else:
@@ -98,6 +101,18 @@ def _list_samples(
         )
         for s in samples
     ], makes
+
+
+def _refuse_lack(
+    data: Path, samples: Sequence[Sample], needed: set[Modality], model: Predictor
+) -> None:
+    """Refuses data in which no sample at all has what the model looks at."""
+    lacking = [m for m in MODALITIES if m in needed and not any(m in s.images for s in samples)]
+    if lacking:
+        raise ConfigError(
+            f"This model looks at {' and '.join(model.modalities)}, and no sample of {data} names "
+            f"its {' and '.join(lacking)} picture: give data that does, or another model."
+        )
 
 
 def _read_data(
