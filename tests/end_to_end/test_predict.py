@@ -197,8 +197,27 @@ def test_a_face_is_cut_as_prepare_cuts_it(
         (line,) = read_lines(found.out)
         assert line["probabilities"] == pytest.approx(wanted[0]["probabilities"], abs=1e-6)
     nobody = ferfusion("predict", "one.zip", save("wall.png", 90), "--find-face")
-    assert nobody.code == 2
-    assert "wall.png: no face was found" in nobody.said
+    assert nobody.code == 1
+    assert "wall.png: no face was found. Give a picture with one face" in nobody.err
+    (line,) = read_lines(nobody.out)
+    assert "no face was found" in line["reason"]
+
+
+def test_a_single_broken_picture_is_no_answer(ferfusion: Ferfusion, here: Path) -> None:
+    Path("broken.png").write_bytes(b"no picture")
+    for options in ((), ("--format", "table"), ("--out", "a.csv")):
+        done = ferfusion("predict", "one.zip", "broken.png", *options)
+        assert done.code == 1, done.said
+        assert "No answer: broken.png is not a picture" in done.err
+    (row,) = read_csv("a.csv")
+    assert "broken.png is not a picture" in row["reason"]
+
+
+def test_its_help_can_be_read(ferfusion: Ferfusion) -> None:
+    said = ferfusion("predict", "--help").out
+    assert "\n  Two videos:    predict MODEL --visible a.mp4" in said
+    assert "\\b" not in said
+    assert "0 if anything was answered, 1 if nothing was, and 2" in " ".join(said.split())
 
 
 # --- videos

@@ -22,7 +22,7 @@ from ferfusion.imaging.faces.detector import FaceDetector
 from ferfusion.imaging.faces.weights import fetch_weights
 from ferfusion.inference.answer_lines import Columns, Line, choose_format, writing_lines
 from ferfusion.inference.pictures import Picture, make_msx
-from ferfusion.inference.predictor import Predictor
+from ferfusion.inference.predictor import Predictor, Unusable
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.folder import one_thread
 from ferfusion.preparation.reading import open_to_prepare
@@ -51,7 +51,7 @@ def run_pictures(
         _face_cutter(model, preparation) if finds_face else lambda sample: _as_is(model, sample)
     )
     if kind is Kind.PICTURE:
-        return _answer_one(model, samples[0], pictures_of, request)
+        return _answer_one(model, samples[0], pictures_of, request, console)
     with one_thread():
         return _answer_all(model, samples, pictures_of, request, console)
 
@@ -70,8 +70,9 @@ def _list_samples(
             for s in samples
         )
         # Of a camera's file the face finder takes the photo, too.
-        brought = {Modality.VISIBLE, Modality.MSX} if finds_face else {Modality.MSX} if makes else {}
-        _refuse_lack(request.data, samples, set(model.modalities) - set(brought), model)
+        brought = {Modality.MSX} if makes else set[Modality]()
+        brought |= {Modality.VISIBLE, Modality.MSX} if finds_face else set()
+        _refuse_lack(request.data, samples, set(model.modalities) - brought, model)
         if not (makes or finds_face):
             useful = set(model.modalities)
     else:
@@ -175,28 +176,38 @@ def _pick_any(sample: Sample) -> None:
 
 
 def _answer_one(
-    model: Predictor, sample: Sample, pictures_of: PicturesOf, request: Request
+    model: Predictor,
+    sample: Sample,
+    pictures_of: PicturesOf,
+    request: Request,
+    console: Console,
 ) -> bool:
     try:
         pictures = pictures_of(sample)
+        answer = model.predict(**{str(m): picture for m, picture in pictures.items()})
     except DataError as error:
-        named = [str(file) for file in sample.images.values()]
-        if any(name in str(error) for name in named):
-            raise
-        raise DataError(
-            f"{' and '.join(named)}: {error}. Give a picture with one face, or say --as-is if it "
-            "shows just the face."
-        ) from error
-    answer = model.predict(**{str(m): picture for m, picture in pictures.items()})
+        answer = Unusable(_name_files(sample, str(error), is_cut=bool(request.finds_face)))
+        console.print(f"No answer: {answer.reason}", style="yellow", markup=False)
     line = Line({"sample_id": sample.id}, answer)
     columns = Columns(("sample_id",), model.labels)
     if request.out is not None or request.is_for_programs:
         form = choose_format(request.out, request.form)
         with writing_lines(request.out, form, columns, grows=False) as write:
             write(line)
+    if isinstance(answer, Unusable):
+        return False
     if request.out is not None or not request.is_for_programs:
         print_answer(answer, model.rule, Console(highlight=False))
     return True
+
+
+def _name_files(sample: Sample, reason: str, *, is_cut: bool) -> str:
+    """Gives a reason that names a file at least."""
+    named = [str(file) for file in sample.images.values()]
+    if any(name in reason for name in named):
+        return reason
+    advice = ". Give a picture with one face, or say --as-is if it shows just the face."
+    return f"{' and '.join(named)}: {reason}{advice if is_cut else ''}"
 
 
 def _answer_all(
