@@ -188,19 +188,23 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (FerfusionError, OSError, ModuleNotFoundError) as error:
-        remedy = find_remedy(error)
+        command = _find_command(sys.argv[1:])
+        remedy = find_remedy(error, command if command in ("explain", "export") else None)
         if remedy is None:
             raise
         click.echo(click.style("Error: ", fg="red") + remedy, err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo(f"\nStopped. {_tell_rest(sys.argv[1:])}", err=True)
+        click.echo(f"\nStopped. {_tell_rest(_find_command(sys.argv[1:]))}", err=True)
         sys.exit(130)
 
 
-def _tell_rest(words: Sequence[str]) -> str:
+def _find_command(words: Sequence[str]) -> str:
+    return next((word for word in words if not word.startswith("-")), "")
+
+
+def _tell_rest(command: str) -> str:
     """Says what is left of a command that was stopped."""
-    command = next((word for word in words if not word.startswith("-")), "")
     if command in _GO_ON:
         return "Nothing that was finished is lost; run the same line to go on."
     if command == "predict":
