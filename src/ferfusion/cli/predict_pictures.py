@@ -95,7 +95,7 @@ def _list_samples(
             console.print(f"  and {len(alone) - _SHOWN} more")
     return [
         Sample(
-            s.id,
+            s.id.removeprefix(f"{UNLABELLED}/"),
             s.expression,
             s.subject,
             {m: s.images[m] for m in MODALITIES if m in s.images and m in useful},
