@@ -165,6 +165,7 @@ def test_pictures_nobody_sorted_are_asked_about_too(ferfusion: Ferfusion, here: 
     save("pile/1.png", 250), save("pile/2.png", 3)
     done = ferfusion("predict", "one.zip", "pile")
     assert [line["label"] for line in read_lines(done.out)] == ["light", "dark"]
+    assert [line["sample_id"] for line in read_lines(done.out)] == ["1", "2"]
     assert "Nothing is said about what is right" in done.said
 
 
@@ -290,12 +291,16 @@ def test_as_it_is_and_without_smoothing(ferfusion: Ferfusion, here: Path, videos
     found = [line["probabilities"]["light"] for line in lines]
     assert found == pytest.approx(means, abs=0.01)
     assert "smoothed" not in done.said
+    assert "says that it has" not in done.said
+    assert "10 of 10 frames" in done.said
 
 
 def test_msx_of_two_videos(ferfusion: Ferfusion, here: Path, videos: Path) -> None:
     line = ("--visible", videos / "v.mp4", "--infrared", videos / "v.mp4", "--as-is")
     done = ferfusion("predict", "msx.zip", *line, "--seconds", 0.5)
     assert len(read_lines(done.out)) == 5
+    assert "5 of 5 visible frames" in done.said
+    assert "the same source is given for visible and infrared" in done.said
     assert done.said.count("MSX-style pictures are made") == 1
 
 
@@ -404,6 +409,8 @@ def test_mistakes_are_one_sentence(
         (("one.zip", "--visible", "junk.mp4"), "can't be read as a video"),
         (("one.zip", "--visible", "song.mp3"), "is sound without pictures"),
         (("one.zip", "--live", "--visible", "97"), "There is no camera 97"),
+        (("one.zip", "--live", "--visible", "gone.mp4"), "There is no camera or file gone.mp4"),
+        (("empty", picture), "empty is no bundle and no run"),
         (("one.zip", "--live"), "There is nothing to look at"),
         (("one.zip", "--live", "--visible", 0, "--offset", 1), "--offset is for videos"),
         (("one.zip", picture, "--smooth", 1), "--smooth is for videos and cameras"),
@@ -452,6 +459,21 @@ def test_it_runs_where_no_pytorch_is(here: Path, videos: Path, detector_weights:
         done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr
         assert '"label": ' in done.stdout
+
+
+def test_check_says_what_it_can_do_where_no_pytorch_is(here: Path) -> None:
+    line = [sys.executable, "-c", WITHOUT, "check"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "This installation has no PyTorch. It can prepare pictures" in done.stdout
+    assert "'ferfusion[train]'" in done.stdout
+    assert "'ferfusion[explain]'" in done.stdout
+    for command, extra in (("explain", "explain"), ("export", "export")):
+        line = [sys.executable, "-c", WITHOUT, command, "one.zip", "x", "--out", "y"]
+        line = line[:5] + line[6:] if command == "export" else line
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert f"pip install 'ferfusion[{extra}]'" in done.stderr, done.stderr
 
 
 # --- an hour
