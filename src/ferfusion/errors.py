@@ -147,8 +147,12 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK_FULL
 
 
-def find_remedy(error: BaseException) -> str | None:
+def find_remedy(error: BaseException, extra: str | None = None) -> str | None:
     """Gives the sentence for what the user can mend; None for a fault of ours.
+
+    Args:
+        error: What was raised.
+        extra: What brings all that the command needs; None names what brings the one package.
 
     >>> find_remedy(PermissionError(13, "Permission denied", "notes.csv"))
     "notes.csv can't be read or written: Permission denied. Choose another place, or change its \
@@ -158,8 +162,11 @@ permissions."
     """
     if isinstance(error, FerfusionError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get(error.name or "")):
-        return f"This needs {error.name}, which is not installed: pip install 'ferfusion[{extra}]'."
+    if isinstance(error, ModuleNotFoundError) and (brings := _EXTRAS.get(error.name or "")):
+        return (
+            f"This needs {error.name}, which is not installed: pip install "
+            f"'ferfusion[{extra or brings}]'."
+        )
     if is_disk_full(error):
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return (

@@ -120,13 +120,29 @@ def test_folders_are_paired_by_name_and_what_is_left_over_is_listed(
 
 def test_a_table_needs_neither_names_nor_expressions(ferfusion: Ferfusion, here: Path) -> None:
     save("data/v.png", 250), save("data/i.png", 250)
-    Path("data/t.csv").write_text("visible,infrared\nv.png,i.png\nv.png,\n")
+    rows = "v.png,i.png", "v.png,", "v.png,gone.png", ",i.png", "v.png,i.png"
+    Path("data/t.csv").write_text("\n".join(("visible,infrared", *rows)))
     done = ferfusion("predict", "both.zip", "data/t.csv")
     assert done.code == 0, done.said
-    first, second = read_lines(done.out)
+    first, second, third, fourth, fifth = read_lines(done.out)
     assert (first["sample_id"], first["label"]) == ("row 2", "light")
     assert second["reason"] == "there is no infrared picture"
+    assert "data/gone.png does not exist" in third["reason"]
+    assert fourth["reason"] == "there is no visible picture"
+    assert fifth["label"] == "light"
     assert "right" not in first
+
+
+def test_a_table_without_a_column_that_all_rows_need_is_a_mistake(
+    ferfusion: Ferfusion, here: Path, with_detector: None
+) -> None:
+    save("v.png", 250), save("faces/dark/visible/1.png", 5), save("faces/light/visible/1.png", 250)
+    Path("t.csv").write_text("visible\nv.png\nv.png\n")
+    for given in (("t.csv",), ("faces",), ("t.csv", "--find-face")):
+        done = ferfusion("predict", "both.zip", *given, "--out", "a.csv")
+        assert done.code == 2
+        assert f"no sample of {given[0]} names its infrared picture" in done.said
+        assert not Path("a.csv").exists()
 
 
 def test_of_a_data_set_it_says_what_is_right(ferfusion: Ferfusion, here: Path) -> None:
@@ -149,6 +165,7 @@ def test_pictures_nobody_sorted_are_asked_about_too(ferfusion: Ferfusion, here: 
     save("pile/1.png", 250), save("pile/2.png", 3)
     done = ferfusion("predict", "one.zip", "pile")
     assert [line["label"] for line in read_lines(done.out)] == ["light", "dark"]
+    assert [line["sample_id"] for line in read_lines(done.out)] == ["1", "2"]
     assert "Nothing is said about what is right" in done.said
 
 
@@ -181,8 +198,27 @@ def test_a_face_is_cut_as_prepare_cuts_it(
         (line,) = read_lines(found.out)
         assert line["probabilities"] == pytest.approx(wanted[0]["probabilities"], abs=1e-6)
     nobody = ferfusion("predict", "one.zip", save("wall.png", 90), "--find-face")
-    assert nobody.code == 2
-    assert "wall.png: no face was found" in nobody.said
+    assert nobody.code == 1
+    assert "wall.png: no face was found. Give a picture with one face" in nobody.err
+    (line,) = read_lines(nobody.out)
+    assert "no face was found" in line["reason"]
+
+
+def test_a_single_broken_picture_is_no_answer(ferfusion: Ferfusion, here: Path) -> None:
+    Path("broken.png").write_bytes(b"no picture")
+    for options in ((), ("--format", "table"), ("--out", "a.csv")):
+        done = ferfusion("predict", "one.zip", "broken.png", *options)
+        assert done.code == 1, done.said
+        assert "No answer: broken.png is not a picture" in done.err
+    (row,) = read_csv("a.csv")
+    assert "broken.png is not a picture" in row["reason"]
+
+
+def test_its_help_can_be_read(ferfusion: Ferfusion) -> None:
+    said = ferfusion("predict", "--help").out
+    assert "\n  Two videos:    predict MODEL --visible a.mp4" in said
+    assert "\\b" not in said
+    assert "0 if anything was answered, 1 if nothing was, and 2" in " ".join(said.split())
 
 
 # --- videos
@@ -255,12 +291,16 @@ def test_as_it_is_and_without_smoothing(ferfusion: Ferfusion, here: Path, videos
     found = [line["probabilities"]["light"] for line in lines]
     assert found == pytest.approx(means, abs=0.01)
     assert "smoothed" not in done.said
+    assert "says that it has" not in done.said
+    assert "10 of 10 frames" in done.said
 
 
 def test_msx_of_two_videos(ferfusion: Ferfusion, here: Path, videos: Path) -> None:
     line = ("--visible", videos / "v.mp4", "--infrared", videos / "v.mp4", "--as-is")
     done = ferfusion("predict", "msx.zip", *line, "--seconds", 0.5)
     assert len(read_lines(done.out)) == 5
+    assert "5 of 5 visible frames" in done.said
+    assert "the same source is given for visible and infrared" in done.said
     assert done.said.count("MSX-style pictures are made") == 1
 
 
@@ -315,6 +355,35 @@ def test_ctrl_c_ends_cameras_with_their_counts(
     assert all(row["label"] for row in rows)
 
 
+@pytest.mark.parametrize("is_live", [False, True])
+def test_ctrl_c_says_that_nothing_is_kept(
+    here: Path, write_video: Callable[..., Path], detector_weights: Path, is_live: bool
+) -> None:
+    grey = (np.full((240, 320, 3), 10 + n % 200, np.uint8) for n in range(900))
+    video = write_video(here / "long.mp4", grey)
+    options = ("--live",) if is_live else ("--out", "a.csv")
+    line = [sys.executable, "-m", "ferfusion", "predict", "heat.zip", video, "--detect-every", 1]
+    if is_live:
+        # Nothing was answered yet: it looks for how infrared lies on visible.
+        line[4:6] = ["both.zip", "--visible", video, "--infrared", video]
+    environment = {**os.environ, VARIABLE: str(detector_weights), "FORCE_COLOR": "1"}
+    with subprocess.Popen(
+        [*map(str, line), *options], stderr=subprocess.PIPE, text=True, env=environment
+    ) as running:
+        assert running.stderr is not None
+        begun = "Looking at" if is_live else "smoothed over"
+        said = ""
+        while begun not in said:
+            assert running.poll() is None, said
+            said += running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        said += running.communicate(timeout=60)[1]
+    assert running.returncode == 130, said
+    assert "No file was written, and the answers so far are lost" in said
+    assert "nothing that was finished" not in said.lower()
+    assert not [path.name for path in here.iterdir() if "a.csv" in path.name]
+
+
 # --- mistakes
 
 
@@ -340,6 +409,8 @@ def test_mistakes_are_one_sentence(
         (("one.zip", "--visible", "junk.mp4"), "can't be read as a video"),
         (("one.zip", "--visible", "song.mp3"), "is sound without pictures"),
         (("one.zip", "--live", "--visible", "97"), "There is no camera 97"),
+        (("one.zip", "--live", "--visible", "gone.mp4"), "There is no camera or file gone.mp4"),
+        (("empty", picture), "empty is no bundle and no run"),
         (("one.zip", "--live"), "There is nothing to look at"),
         (("one.zip", "--live", "--visible", 0, "--offset", 1), "--offset is for videos"),
         (("one.zip", picture, "--smooth", 1), "--smooth is for videos and cameras"),
@@ -388,6 +459,21 @@ def test_it_runs_where_no_pytorch_is(here: Path, videos: Path, detector_weights:
         done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr
         assert '"label": ' in done.stdout
+
+
+def test_check_says_what_it_can_do_where_no_pytorch_is(here: Path) -> None:
+    line = [sys.executable, "-c", WITHOUT, "check"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "This installation has no PyTorch. It can prepare pictures" in done.stdout
+    assert "'ferfusion[train]'" in done.stdout
+    assert "'ferfusion[explain]'" in done.stdout
+    for command, extra in (("explain", "explain"), ("export", "export")):
+        line = [sys.executable, "-c", WITHOUT, command, "one.zip", "x", "--out", "y"]
+        line = line[:5] + line[6:] if command == "export" else line
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert f"pip install 'ferfusion[{extra}]'" in done.stderr, done.stderr
 
 
 # --- an hour

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ferfusion
 from ferfusion import Predictor, load
 from ferfusion.errors import CheckpointError, ConfigError, DataError, ImageError
 from ferfusion.evaluation.coverage import AnswerRule
@@ -42,7 +43,7 @@ def make_predictor(
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "light.png"
-    Image.new("RGB", (12, 10), (204, 204, 204)).save(path)
+    Image.new("RGB", (24, 20), (204, 204, 204)).save(path)
     return path
 
 
@@ -54,6 +55,9 @@ FORMS: dict[str, Callable[[Path], object]] = {
     "stream": lambda p: io.BytesIO(p.read_bytes()),
     "pillow": Image.open,
     "array": lambda p: np.asarray(Image.open(p)),
+    "bytearray": lambda p: bytearray(p.read_bytes()),
+    "memoryview": lambda p: memoryview(p.read_bytes()),
+    "one channel": lambda p: np.asarray(Image.open(p).convert("L"))[:, :, None],
     "grey array": lambda p: np.asarray(Image.open(p).convert("L")),
 }
 
@@ -76,6 +80,8 @@ def test_every_form_of_a_picture_gives_the_same_answer(form: str, picture: Path)
         (np.zeros((4, 4)), "an array of float64, 4 x 4"),
         (np.zeros((4, 4, 4), np.uint8), "an array of uint8, 4 x 4 x 4"),
         (np.zeros((0, 4, 3), np.uint8), "an array of uint8, 0 x 4 x 3"),
+        (np.zeros((1, 1), np.uint8), "is 1 x 1 pixels, and models look at a face of 16 x 16"),
+        (np.zeros((5, 2000, 3), np.uint8), "is 2000 x 5 pixels"),
         (io.StringIO("text"), "a file opened as text"),
         (b"nonsense" * 9, "The visible picture is not a picture"),
         (b"", "The visible picture is empty"),
@@ -86,6 +92,47 @@ def test_every_form_of_a_picture_gives_the_same_answer(form: str, picture: Path)
 def test_what_is_no_picture_is_named(given: object, sentence: str) -> None:
     with pytest.raises(ImageError, match=sentence):
         make_predictor(V).predict(visible=given)
+
+
+def test_a_file_that_cannot_be_read_from_is_named(picture: Path) -> None:
+    closed = picture.open("rb")
+    closed.close()
+    with pytest.raises(ferfusion.DataError, match="is a file that was closed"):
+        make_predictor(V).predict(visible=closed)
+    with picture.open(encoding="utf-8") as text, pytest.raises(DataError, match="no binary file"):
+        make_predictor(V).predict(visible=text)
+
+
+def test_errors_are_at_the_top() -> None:
+    assert ferfusion.DataError is DataError
+    assert ferfusion.ConfigError is ConfigError
+    assert issubclass(DataError, ferfusion.FerfusionError)
+    assert ferfusion.Unusable is Unusable
+    assert repr(make_predictor(V, IR)) == "<Predictor model of visible, infrared: brightness>"
+
+
+def test_a_stream_goes_on_after_a_sample_that_lacks_a_modality(picture: Path) -> None:
+    whole = {"visible": picture, "infrared": picture}
+    answers = list(make_predictor(V, IR).predict_stream([whole, {"visible": picture}, whole]))
+    assert [isinstance(answer, Unusable) for answer in answers] == [False, True, False]
+    assert answers[1] == Unusable("there is no infrared picture")
+
+
+def test_what_is_no_stream_is_named(tiny_bundle: Path) -> None:
+    # In a process of its own, where nobody checks types.
+    code = """
+import sys
+from ferfusion import ConfigError, load
+for samples in ({"visible": "a.jpg"}, ["a.jpg"]):
+    try:
+        list(load(sys.argv[1]).predict_stream(samples))
+    except ConfigError as error:
+        print(error)
+"""
+    line = [sys.executable, "-c", code, str(tiny_bundle)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert "takes any number of samples, and this is one" in done.stdout
+    assert "not of the type str" in done.stdout
 
 
 def test_wrong_modalities_say_which_were_expected(picture: Path) -> None:
@@ -103,12 +150,12 @@ def test_wrong_modalities_say_which_were_expected(picture: Path) -> None:
 def test_it_would_rather_not_say_where_it_is_unsure(picture: Path) -> None:
     assert make_predictor(V, least=0.81).predict(visible=picture).abstained
     assert not make_predictor(V, least=0.79).predict(visible=picture).abstained
-    assert not make_predictor(V).predict(visible=np.full((4, 4), 128, np.uint8)).abstained
+    assert not make_predictor(V).predict(visible=np.full((16, 16), 128, np.uint8)).abstained
 
 
 def test_a_model_of_temperatures_takes_degrees(picture: Path, tmp_path: Path) -> None:
     model = make_predictor(IR, heat=HeatInput("window", 20, 40))
-    warm = np.full((6, 6), 36, np.float32)
+    warm = np.full((16, 16), 36, np.float32)
     assert model.predict(infrared=warm).probabilities["light"] == pytest.approx(0.8, abs=0.01)
     np.save(tmp_path / "warm.npy", warm)
     same = model.predict(infrared=tmp_path / "warm.npy")
@@ -122,7 +169,7 @@ def test_a_model_of_temperatures_takes_degrees(picture: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_stream_keeps_its_order_and_says_what_was_unusable(workers: int, picture: Path) -> None:
     levels = np.linspace(0, 255, 37).astype(np.uint8)
-    given = [{"visible": np.full((5, 5), level)} for level in levels]
+    given = [{"visible": np.full((16, 16), level)} for level in levels]
     given.insert(20, {"visible": picture.with_name("gone.png")})
     answers = list(make_predictor(V).predict_stream(given, batch_size=4, workers=workers))
     broken = answers.pop(20)
@@ -139,7 +186,7 @@ def test_a_stream_takes_no_more_than_it_needs() -> None:
         nonlocal taken
         while True:
             taken += 1
-            yield {"visible": np.zeros((4, 4), np.uint8)}
+            yield {"visible": np.zeros((16, 16), np.uint8)}
 
     answers = make_predictor(V).predict_stream(endless(), batch_size=2, workers=2)
     for _ in range(10):
@@ -151,7 +198,7 @@ def test_a_stream_takes_no_more_than_it_needs() -> None:
 def test_what_is_no_model_is_named(tmp_path: Path, picture: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no model"):
         load(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="holds no trained model"):
+    with pytest.raises(CheckpointError, match="is no bundle and no run"):
         load(tmp_path)
     with pytest.raises(CheckpointError, match="is no bundle or a damaged one"):
         load(picture.rename(tmp_path / "a.zip"))

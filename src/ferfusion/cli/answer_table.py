@@ -116,7 +116,8 @@ class Tally:
             console.print(
                 f"Right: {right} of {known} whose expression is known"
                 + (f"; of the {said} it answers, {self._right[True, False]}" * (said < known))
-                + "."
+                + ". Samples that trained the model count here, too: `ferfusion evaluate` leaves "
+                "them out."
             )
         if self._strange:
             console.print(

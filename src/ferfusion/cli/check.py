@@ -8,29 +8,34 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ferfusion.config import Settings
 from ferfusion.errors import WeightsError
 
 REQUIRED = {
+    "numpy": "numpy",
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+}
+"""Packages of every installation: what to import."""
+
+TRAINING = {
     "torch": "torch",
     "torchvision": "torchvision",
     "timm": "timm",
     "lightning-fabric": "lightning_fabric",
-    "numpy": "numpy",
-    "opencv-python-headless": "cv2",
-    "pillow": "PIL",
     "scikit-learn": "sklearn",
     "scipy": "scipy",
     "matplotlib": "matplotlib",
     "safetensors": "safetensors",
 }
-
+"""Packages of the extra [train]: likewise."""
 
 OPTIONAL = {
     "captum": ("captum", "heat maps: pip install 'ferfusion[explain]'"),
     "flyr": ("flyr", "FLIR camera files: pip install 'ferfusion[thermal]' (EUPL-1.2)"),
-    "onnxruntime": ("onnxruntime", "graphs: pip install 'ferfusion[export]'"),
+    "onnxruntime": ("onnxruntime", "asking bundles: pip install 'ferfusion[runtime]'"),
     "openvino": ("openvino", "graphs, faster on many CPUs: pip install 'ferfusion[openvino]'"),
     "fastapi": ("fastapi", "ferfusion serve: pip install 'ferfusion[serve]'"),
     "ray": ("ray", "--ray: pip install 'ferfusion[ray]'"),
@@ -49,29 +54,56 @@ def run_check(settings: Settings) -> None:
     if broken:
         console.print(f"\n[red]Mend it with:[/red] pip install --upgrade {' '.join(broken)}")
         raise SystemExit(2)
-    _print_devices(console)
-    _print_weights(console)
+    if _is_here("torch"):
+        _print_devices(console)
+        _print_weights(console)
+    else:
+        _print_what_is_possible(console)
     _print_cache(settings, folder, console)
 
 
 def _print_packages(console: Console) -> list[str]:
     table = Table("package", "version", "", title="Packages")
     broken: list[str] = []
-    for package, module in REQUIRED.items():
+    needed = {**REQUIRED, **(TRAINING if _is_here("torch") else {})}
+    for package, module in needed.items():
         try:
             importlib.import_module(module)
             table.add_row(package, metadata.version(package), "[green]works[/green]")
         # A broken install fails in many ways: missing files, libraries, symbols.
         except Exception as error:
             broken.append(package)
-            table.add_row(package, "", f"[red]{type(error).__name__}: {error}[/red]")
+            table.add_row(package, "", Text(f"{type(error).__name__}: {error}", "red"))
+    if not _is_here("torch"):
+        what_for = "training, evaluating, runs: pip install 'ferfusion[train]'"
+        table.add_row("torch", "", Text(f"not installed; {what_for}"))
     for package, (module, what_for) in OPTIONAL.items():
-        if importlib.util.find_spec(module) is None:
-            table.add_row(package, "", f"not installed; {what_for}")
+        if not _is_here(module):
+            table.add_row(package, "", Text(f"not installed; {what_for}"))
         else:
             table.add_row(package, metadata.version(package), "is there")
     console.print(table)
     return broken
+
+
+def _is_here(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
+
+
+def _print_what_is_possible(console: Console) -> None:
+    can = "prepare pictures, read files of thermal cameras"
+    if _is_here("onnxruntime"):
+        can += ", and ask bundles (predict; serve with 'ferfusion[serve]')"
+    console.print(
+        f"This installation has no PyTorch. It can {can}. It can't train, evaluate or read runs: "
+        "pip install 'ferfusion[train]'; 'ferfusion[export]' to write bundles and "
+        "'ferfusion[explain]' for heat maps bring that, too.",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _print_devices(console: Console) -> None:

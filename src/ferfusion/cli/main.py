@@ -1,6 +1,7 @@
 """`ferfusion`: the commands, and what happens to errors. Nothing heavy is imported here."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,6 +13,9 @@ from ferfusion.cli.predict_command import predict
 from ferfusion.cli.serve import serve
 from ferfusion.config import Settings, render
 from ferfusion.errors import FerfusionError, find_remedy
+
+_GO_ON = ("demo", "download", "prepare", "train", "study", "rerun")
+"""Commands that do only what is missing when they are run again."""
 
 
 @click.group(
@@ -184,16 +188,28 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (FerfusionError, OSError, ModuleNotFoundError) as error:
-        remedy = find_remedy(error)
+        command = _find_command(sys.argv[1:])
+        remedy = find_remedy(error, command if command in ("explain", "export") else None)
         if remedy is None:
             raise
         click.echo(click.style("Error: ", fg="red") + remedy, err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "\nStopped. Nothing that was finished is lost; run the same line to go on.", err=True
-        )
+        click.echo(f"\nStopped. {_tell_rest(_find_command(sys.argv[1:]))}", err=True)
         sys.exit(130)
+
+
+def _find_command(words: Sequence[str]) -> str:
+    return next((word for word in words if not word.startswith("-")), "")
+
+
+def _tell_rest(command: str) -> str:
+    """Says what is left of a command that was stopped."""
+    if command in _GO_ON:
+        return "Nothing that was finished is lost; run the same line to go on."
+    if command == "predict":
+        return "No file was written, and the answers so far are lost; the same line begins anew."
+    return "It was not done; the same line begins anew."
 
 
 if __name__ == "__main__":

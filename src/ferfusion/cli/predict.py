@@ -40,6 +40,7 @@ def run_predict(
     tell_engine(engine, predictor.runner.engine)
     request = _name_source(request, kind, predictor)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    _warn_of_same(request, console)
     if is_video:
         _refuse_heat(predictor)
         from ferfusion.cli.predict_frames import run_cameras, run_videos
@@ -72,6 +73,15 @@ def _name_source(request: Request, kind: Kind | None, model: Predictor) -> Reque
             f" give {' and '.join(f'--{m} FILE' for m in model.modalities)}."
         )
     return replace(request, data=None, sources={modality: str(request.data)})
+
+
+def _warn_of_same(request: Request, console: Console) -> None:
+    """Warns only: one file of a thermal camera may hold both pictures."""
+    if len(set(request.sources.values())) < len(request.sources):
+        console.print(
+            "[yellow]Careful:[/yellow] the same source is given for "
+            f"{' and '.join(request.sources)}. If that is a slip, the answers are worth nothing."
+        )
 
 
 def _refuse_heat(model: Predictor) -> None:

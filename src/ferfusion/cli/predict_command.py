@@ -109,9 +109,11 @@ def predict(
     least_confidence: float | None,
     engine: Any,
 ) -> None:
-    r"""Ask MODEL which expression faces show: in pictures, folders, a data set, videos or live.
+    """Ask MODEL which expression faces show: in pictures, folders, a data set, videos or live.
 
-    MODEL is a bundle that `export` wrote, which needs no PyTorch, or the folder of a run.
+    MODEL is a bundle that `export` wrote, which needs no PyTorch, or the folder of a run. DATA is a
+    data set, a table, or a folder of pictures; of a model of one modality also one picture or
+    video.
 
     \b
     One face:      predict MODEL --visible face.jpg --infrared heat.jpg
@@ -121,8 +123,9 @@ def predict(
     Two videos:    predict MODEL --visible a.mp4 --infrared b.mp4 --video-out c.mp4
     Two cameras:   predict MODEL --live --visible 0 --infrared 2
 
-    The exit code is 0 if anything was answered, else 1.
-    """
+    The exit code is 0 if anything was answered, 1 if nothing was, and 2 for a mistake in the line
+    itself.
+    """  # noqa: D301  (click wants the character that \b stands for)
     from ferfusion.cli.predict import run_predict
     from ferfusion.cli.predict_request import Request
     from ferfusion.modality import Modality

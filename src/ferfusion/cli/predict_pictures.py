@@ -17,12 +17,12 @@ from ferfusion.data.pairing import split_marker
 from ferfusion.data.side_by_side import pair_folders
 from ferfusion.data.table import read_unlabelled_table
 from ferfusion.data.temperatures import use_temperatures
-from ferfusion.errors import DataError
+from ferfusion.errors import ConfigError, DataError
 from ferfusion.imaging.faces.detector import FaceDetector
 from ferfusion.imaging.faces.weights import fetch_weights
 from ferfusion.inference.answer_lines import Columns, Line, choose_format, writing_lines
 from ferfusion.inference.pictures import Picture, make_msx
-from ferfusion.inference.predictor import Predictor
+from ferfusion.inference.predictor import Predictor, Unusable
 from ferfusion.modality import MODALITIES, Modality
 from ferfusion.preparation.folder import one_thread
 from ferfusion.preparation.reading import open_to_prepare
@@ -51,7 +51,7 @@ def run_pictures(
         _face_cutter(model, preparation) if finds_face else lambda sample: _as_is(model, sample)
     )
     if kind is Kind.PICTURE:
-        return _answer_one(model, samples[0], pictures_of, request)
+        return _answer_one(model, samples[0], pictures_of, request, console)
     with one_thread():
         return _answer_all(model, samples, pictures_of, request, console)
 
@@ -69,6 +69,10 @@ def _list_samples(
             and Modality.MSX not in s.images
             for s in samples
         )
+        # Of a camera's file the face finder takes the photo, too.
+        brought = {Modality.MSX} if makes else set[Modality]()
+        brought |= {Modality.VISIBLE, Modality.MSX} if finds_face else set()
+        _refuse_lack(request.data, samples, set(model.modalities) - brought, model)
         if not (makes or finds_face):
             useful = set(model.modalities)
     else:
@@ -91,13 +95,25 @@ def _list_samples(
             console.print(f"  and {len(alone) - _SHOWN} more")
     return [
         Sample(
-            s.id,
+            s.id.removeprefix(f"{UNLABELLED}/"),
             s.expression,
             s.subject,
             {m: s.images[m] for m in MODALITIES if m in s.images and m in useful},
         )
         for s in samples
     ], makes
+
+
+def _refuse_lack(
+    data: Path, samples: Sequence[Sample], needed: set[Modality], model: Predictor
+) -> None:
+    """Refuses data in which no sample at all has what the model looks at."""
+    lacking = [m for m in MODALITIES if m in needed and not any(m in s.images for s in samples)]
+    if lacking:
+        raise ConfigError(
+            f"This model looks at {' and '.join(model.modalities)}, and no sample of {data} names "
+            f"its {' and '.join(lacking)} picture: give data that does, or another model."
+        )
 
 
 def _read_data(
@@ -160,28 +176,38 @@ def _pick_any(sample: Sample) -> None:
 
 
 def _answer_one(
-    model: Predictor, sample: Sample, pictures_of: PicturesOf, request: Request
+    model: Predictor,
+    sample: Sample,
+    pictures_of: PicturesOf,
+    request: Request,
+    console: Console,
 ) -> bool:
     try:
         pictures = pictures_of(sample)
+        answer = model.predict(**{str(m): picture for m, picture in pictures.items()})
     except DataError as error:
-        named = [str(file) for file in sample.images.values()]
-        if any(name in str(error) for name in named):
-            raise
-        raise DataError(
-            f"{' and '.join(named)}: {error}. Give a picture with one face, or say --as-is if it "
-            "shows just the face."
-        ) from error
-    answer = model.predict(**{str(m): picture for m, picture in pictures.items()})
+        answer = Unusable(_name_files(sample, str(error), is_cut=bool(request.finds_face)))
+        console.print(f"No answer: {answer.reason}", style="yellow", markup=False)
     line = Line({"sample_id": sample.id}, answer)
     columns = Columns(("sample_id",), model.labels)
     if request.out is not None or request.is_for_programs:
         form = choose_format(request.out, request.form)
         with writing_lines(request.out, form, columns, grows=False) as write:
             write(line)
+    if isinstance(answer, Unusable):
+        return False
     if request.out is not None or not request.is_for_programs:
         print_answer(answer, model.rule, Console(highlight=False))
     return True
+
+
+def _name_files(sample: Sample, reason: str, *, is_cut: bool) -> str:
+    """Gives a reason that names a file at least."""
+    named = [str(file) for file in sample.images.values()]
+    if any(name in reason for name in named):
+        return reason
+    advice = ". Give a picture with one face, or say --as-is if it shows just the face."
+    return f"{' and '.join(named)}: {reason}{advice if is_cut else ''}"
 
 
 def _answer_all(

@@ -46,11 +46,11 @@ def read_table(path: Path) -> Dataset:
 def read_unlabelled_table(path: Path) -> list[Sample]:
     """Reads samples from a CSV in which nobody need have said what they show.
 
-    As `read_table`, but without the column sample_id samples are called by their rows, and without
-    an expression they are `UNLABELLED`.
+    As `read_table`, but without a sample_id samples are called by their rows, and without an
+    expression they are `UNLABELLED`. A picture may be missing: whoever reads it says so.
 
     Raises:
-        DataError: As `read_table`.
+        DataError: Columns are missing or unknown, or ids repeat.
     """
     columns, rows = read_rows(path)
     modality_of = {name: m for name in columns if (m := find_modality(name)) is not None}
@@ -60,13 +60,13 @@ def read_unlabelled_table(path: Path) -> list[Sample]:
             number,
             {
                 **row,
-                "sample_id": row.get("sample_id", f"row {number}"),
+                "sample_id": row.get("sample_id") or f"row {number}",
                 "expression": row.get("expression") or UNLABELLED,
             },
         )
         for number, row in rows
     ]
-    samples, problems = collect_samples(path, filled, modality_of)
+    samples, problems = collect_samples(path, filled, modality_of, may_lack=True)
     if problems:
         raise DataError(f"{path} has {tell_problems(problems)}")
     if not samples:
@@ -75,7 +75,11 @@ def read_unlabelled_table(path: Path) -> list[Sample]:
 
 
 def collect_samples(
-    path: Path, rows: Sequence[tuple[int, dict[str, str]]], modality_of: Mapping[str, Modality]
+    path: Path,
+    rows: Sequence[tuple[int, dict[str, str]]],
+    modality_of: Mapping[str, Modality],
+    *,
+    may_lack: bool = False,
 ) -> tuple[list[Sample], list[str]]:
     """Makes a sample of every row, and a sentence of everything that is wrong with them.
 
@@ -83,6 +87,7 @@ def collect_samples(
         path: The table; pictures are looked for beside it.
         rows: From `read_rows`.
         modality_of: The modality of each column of pictures.
+        may_lack: Whether a row may name no picture, or one that isn't there.
     """
     problems: list[str] = []
     first_row_of: dict[str, int] = {}
@@ -95,7 +100,7 @@ def collect_samples(
                 continue
             file = path.parent / row[name]
             images[modality] = ImageFile(file)
-            if not _is_reachable(file):
+            if not may_lack and not _is_reachable(file):
                 problems.append(f"row {number}: the {name} picture {file} does not exist")
         if not sample_id:
             problems.append(f"row {number}: sample_id is empty")
@@ -105,7 +110,7 @@ def collect_samples(
             )
         if not expression:
             problems.append(f"row {number}: expression is empty")
-        if not images:
+        if not may_lack and not images:
             problems.append(f"row {number}: no picture is named")
         first_row_of.setdefault(sample_id, number)
         ordered = {m: images[m] for m in MODALITIES if m in images}

@@ -8,6 +8,8 @@ from ferfusion.errors import ResultsError
 
 RUN, SPLIT, SEEN = "run.json", "split.csv", "seen.json"
 VAL, TEST = "val.csv", "test.csv"
+CHECKPOINT = "model.json"
+"""What the model is; also of a run that isn't finished."""
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

@@ -124,12 +124,12 @@ class VideoMoments:
         self.n_frames = facts[self._ground].n_frames
         rates = (fact.rate_hz for fact in facts.values())
         self.tolerance_s = choose_tolerance(*rates) if tolerance_s is None else tolerance_s
-        self._n_read, self._n_unmatched = 0, 0
+        self._n_read, self._n_unmatched, self._has_ended = 0, 0, False
         self._unused: dict[Modality, int] = {}
 
     def read(self) -> Generator[Moment, None, None]:
         """Gives the moments from the beginning."""
-        self._n_read, self._n_unmatched = 0, 0
+        self._n_read, self._n_unmatched, self._has_ended = 0, 0, False
         with ExitStack() as stack:
             streams = {
                 m: stack.enter_context(closing(read_frames(path)))
@@ -144,11 +144,14 @@ class VideoMoments:
                 near = {m: other.at(frame.time_s) for m, other in others.items()}
                 pictures = {m: found.picture for m, found in near.items() if found is not None}
                 lacking = tuple(m for m, found in near.items() if found is None)
-                self._n_read += 1
-                self._n_unmatched += bool(lacking)
-                self._unused = {m: other.n_unused for m, other in others.items()}
+                unused = {m: other.n_unused for m, other in others.items()}
                 pictures = {self._ground: frame.picture, **pictures}
                 yield Moment(frame.number, frame.time_s, pictures, lacking)
+                # Not of the moment at which whoever takes them stops.
+                self._n_read += 1
+                self._n_unmatched += bool(lacking)
+                self._unused = unused
+            self._has_ended = True
 
     def describe(self) -> list[str]:
         """Says how the frames read so far went together."""
@@ -160,7 +163,8 @@ class VideoMoments:
                 f"frames have a partner within {self.tolerance_s:.3f} s, {self._n_unmatched} have "
                 f"none; frames in between that nobody needed: {unused}."
             )
-        if self.n_frames is not None and self._n_read < 0.95 * self.n_frames:
+        is_short = self.n_frames is not None and self._n_read < 0.95 * self.n_frames
+        if self._has_ended and is_short:
             said.append(
                 f"{self._paths[self._ground]} says that it has {self.n_frames} frames, and "
                 f"{self._n_read} were read."

@@ -185,8 +185,22 @@ def _open(address: str) -> cv2.VideoCapture:
     with suppress(cv2.error):
         capture.open(int(address) if address.isdigit() else address)
     if not capture.isOpened():
-        raise VideoError(
+        raise VideoError(_tell_unopened(address))
+    return capture
+
+
+def _tell_unopened(address: str) -> str:
+    if "://" in address:
+        return (
+            f"The stream {address} can't be opened: check its address, user and password, and "
+            "whether a player such as VLC shows it."
+        )
+    if address.isdigit() or address.startswith("/dev/"):
+        return (
             f"There is no camera {address} that can be opened: see `ls /dev/video*` for numbers, "
             "whether another program uses it, and whether you may (group video)."
         )
-    return capture
+    return (
+        f"There is no camera or file {address}: give a camera's number (0 is the first), a device "
+        "(/dev/video2), or an address (rtsp://...)."
+    )

@@ -19,11 +19,15 @@ from ferfusion.preprocessing import HeatInput
 from ferfusion.sample import ImageFile
 
 if TYPE_CHECKING:
-    Picture = str | os.PathLike[str] | ImageFile | bytes | np.ndarray | Image.Image | IO[bytes]
+    Bytes = bytes | bytearray | memoryview
+    Picture = str | os.PathLike[str] | ImageFile | Bytes | np.ndarray | Image.Image | IO[bytes]
     """A path, the bytes of a file, a file that is open, a NumPy array, or a picture of Pillow."""
 else:
     # What people give is checked below, with a sentence for what it is not.
     Picture = object
+
+LEAST_PX = 16
+"""Of the shorter side; with less, nobody sees what a face shows."""
 
 MSX_PX = 224
 """Side of the pictures that `ferfusion prepare` blends, unless told otherwise."""
@@ -79,6 +83,24 @@ def read_whole(
     Raises:
         DataError: It can't be used, or holds no temperatures; says why.
     """
+    picture = _read(source, name, at_least_px, heat)
+    height, width = picture.shape[:2]
+    if min(height, width) < LEAST_PX:
+        what = str(source) if isinstance(source, (str, os.PathLike, ImageFile)) else name
+        raise ImageError(
+            f"{what} is {width} x {height} pixels, and models look at a face of {LEAST_PX} x "
+            f"{LEAST_PX} at least: give a larger picture, cut to the face."
+        )
+    return picture
+
+
+def _read(
+    source: Picture, name: str, at_least_px: int | None, heat: HeatInput | None
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    if isinstance(source, (bytearray, memoryview)):
+        source = bytes(source)
+    if isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] == 1:
+        source = source[:, :, 0]
     if heat is not None:
         return _show_heat(source, name, heat)
     if isinstance(source, (str, os.PathLike, ImageFile)):
@@ -142,7 +164,12 @@ def _check_array(array: np.ndarray, name: str) -> UInt8[np.ndarray, "rows column
 
 def _read_stream(source: object, name: str) -> bytes:
     read = getattr(source, "read", None)
-    data = read(MAX_MEBIBYTES * 2**20 + 1) if callable(read) else None
+    try:
+        data = read(MAX_MEBIBYTES * 2**20 + 1) if callable(read) else None
+    except (OSError, ValueError) as error:
+        # Of a text file what can't be decoded is a ValueError, too.
+        what = "a file that was closed" if getattr(source, "closed", False) else "no binary file"
+        raise ImageError(f"{name} is {what} ({error}). Give {_WANTED}.") from error
     if isinstance(data, bytes):
         return data
     what = "a file opened as text" if isinstance(data, str) else _describe(source)

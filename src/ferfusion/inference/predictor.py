@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from ferfusion.errors import CheckpointError, ConfigError, DataError
 from ferfusion.evaluation.coverage import AnswerRule
+from ferfusion.evaluation.run_folder import CHECKPOINT, RUN
 from ferfusion.inference.bundle import is_bundle, open_bundle
 from ferfusion.inference.engines import Engine, EngineChoice
 from ferfusion.inference.model_facts import ModelFacts
@@ -83,6 +84,11 @@ class Predictor:
         self.rule = rule
         self.name = name
 
+    def __repr__(self) -> str:
+        """Says what it looks at, as in `<Predictor early fusion of visible, infrared: B>`."""
+        kind = "model" if self.facts.fusion == "single" else f"{self.facts.fusion} fusion"
+        return f"<Predictor {kind} of {', '.join(self.modalities)}: {self.name}>"
+
     @property
     def facts(self) -> ModelFacts:
         """What the model takes and gives."""
@@ -118,8 +124,7 @@ class Predictor:
             ConfigError: A modality is missing, or one is given that the model doesn't look at.
             DataError: A picture can't be used; says which and why.
         """
-        given = {"visible": visible, "infrared": infrared, "msx": msx}
-        pictures = self._check({name: p for name, p in given.items() if p is not None})
+        pictures = self._check({"visible": visible, "infrared": infrared, "msx": msx})
         return self.interpret(predict_one(self.runner, pictures))
 
     def predict_stream(
@@ -141,9 +146,18 @@ class Predictor:
             A prediction for each, or why there is none.
 
         Raises:
-            ConfigError: A sample lacks a modality, or has one that the model doesn't look at.
+            ConfigError: These are no samples, or one has a modality that the model doesn't look at.
         """
-        answers = self.predict_each(samples, self._check, batch_size=batch_size, workers=workers)
+        if isinstance(samples, Mapping):
+            raise ConfigError(
+                "predict_stream takes any number of samples, and this is one: give "
+                "[{'visible': ..., 'infrared': ...}, ...], or ask `predict` about one."
+            )
+
+        def check(given: Mapping[str, Picture]) -> dict[Modality, Picture]:
+            return self._check(given, may_lack=True)
+
+        answers = self.predict_each(samples, check, batch_size=batch_size, workers=workers)
         with closing(answers):
             for _, answer in answers:
                 yield answer
@@ -190,13 +204,21 @@ class Predictor:
     def _stream_runner(self) -> Runner:
         return self._open_runner(True)
 
-    def _check(self, given: Mapping[str, Picture]) -> dict[Modality, Picture]:
+    def _check(self, given: object, *, may_lack: bool = False) -> dict[Modality, Picture]:
+        if not isinstance(given, Mapping):
+            raise ConfigError(
+                "A sample of a stream is a table of its pictures by modality, as "
+                f"{{'visible': '1.jpg'}}, not of the type {type(given).__name__}."
+            )
         pictures = {parse_modalities([name])[0]: picture for name, picture in given.items()}
+        pictures = {modality: p for modality, p in pictures.items() if p is not None}
         wanted = self.modalities
         if set(pictures) == set(wanted):
             return pictures
         missing = [m for m in wanted if m not in pictures]
         strange = [m for m in pictures if m not in wanted]
+        if may_lack and not strange:
+            raise DataError(f"there is no {' and no '.join(missing)} picture")
         parts = ["missing: " + ", ".join(missing)] if missing else []
         parts += [f"not looked at: {', '.join(strange)}"] if strange else []
         raise ConfigError(
@@ -248,6 +270,12 @@ def load(
         return Predictor(_graph_opener(place, engine, threads, keeps_memory), told, str(place))
     if not place.exists():
         raise CheckpointError(f"There is no model {place.absolute()}. Check the path.")
+    if not (place / RUN).is_file() and not (place / CHECKPOINT).is_file():
+        raise CheckpointError(
+            f"{place} is no bundle and no run (it holds no trained model): give the folder or .zip "
+            "that `ferfusion export` wrote, an .onnx file, or the folder of a run: the --out of "
+            "`ferfusion train`, or DIR/runs/MODEL of a study."
+        )
     try:
         from ferfusion.inference.manners import read_manners
         from ferfusion.inference.torch_engine import open_checkpoint
