@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ferfusion.evaluation.heat_regions import measure_shares, total_regions
+from ferfusion.evaluation.heat_regions import measure_shares, tell_grain, total_regions
 from ferfusion.modality import MODALITIES
 
 V, IR, _ = MODALITIES
@@ -51,3 +51,17 @@ def test_a_class_without_heat_has_no_row() -> None:
         )
         == []
     )
+
+
+def test_one_class_is_said_once() -> None:
+    totals = total_regions(
+        {V: np.ones((2, 4, 4))}, np.stack([LAYOUT] * 2), ("x", "y", "z"), np.array([1, 1]),
+        ("a", "b"), ("angry", "happy"),
+    )  # fmt: skip
+    assert {total.explained for total in totals} == {None}
+
+
+def test_coarse_maps_are_not_read_region_by_region() -> None:
+    assert "25% of the picture's width" in tell_grain(0.25)
+    assert "integrated-gradients" in tell_grain(1 / 7)
+    assert tell_grain(0) == ""

@@ -20,7 +20,7 @@ from ferfusion.data.loading import Loader, index_labels
 from ferfusion.errors import ConfigError, ResultsError, unknown_name
 from ferfusion.evaluation.collect import collect
 from ferfusion.evaluation.faithfulness import Curves, compare_orders, tell_faithfulness
-from ferfusion.evaluation.heat_regions import total_regions
+from ferfusion.evaluation.heat_regions import tell_grain, total_regions
 from ferfusion.evaluation.predictions import Predictions
 from ferfusion.evaluation.run_folder import RUN
 from ferfusion.evaluation.shapley import average_credit, share_credit
@@ -88,6 +88,7 @@ def run_explain(
         if wishes.measured:
             places = spread_over_classes(predictions.labels, wishes.measured, predictions.subjects)
             others = _choose_others(parts, store, rows, labels)
+            say(f"Measuring {len(places)} samples; --measure 0 leaves that out.")
             made = _measure(made, store, rows[places], places, others, weights, progress, device)
     made = replace(made, seconds=round(time.monotonic() - began, 1))
     page = make_page(made)
@@ -251,7 +252,8 @@ def _measure(
         regions=tuple(
             total_regions(joined, np.stack(layouts), REGIONS, explained, subjects, labels)
         ),
-        about_regions=about_regions, layers=dict(heat[0].layers),
+        about_regions=f"{about_regions} {tell_grain(heat[0].grain)}".strip(),
+        layers=dict(heat[0].layers),
     )  # fmt: skip
     if checkpoint.blueprint.fusion == "single":
         return made

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int, UInt8
 from ferfusion.evaluation.statistics import Interval, bootstrap_by_subject
 from ferfusion.modality import Modality
 
+_MOUTH = 0.1
+"""About how high eyes and mouth are, as part of the picture's side."""
 _LEAST_AREA = 0.002
 """A region with less of the picture is mostly cut off, and its density a matter of luck."""
 
@@ -40,6 +42,20 @@ class RegionTotal:
     density_interval: Interval
 
 
+def list_explained(
+    explained: Int[np.ndarray, " samples"], classes: Sequence[str]
+) -> list[tuple[int, str]]:
+    """Lists the classes that are explained; none where it is one, which says what all say.
+
+    >>> list_explained(np.array([2, 0, 2]), ("angry", "happy", "sad"))
+    [(0, 'angry'), (2, 'sad')]
+    >>> list_explained(np.array([2, 2]), ("angry", "happy", "sad"))
+    []
+    """
+    places = [int(place) for place in np.unique(explained)]
+    return [(place, classes[place]) for place in places] if len(places) > 1 else []
+
+
 def measure_shares(
     maps: Float[np.ndarray, "samples size size"],
     layouts: UInt8[np.ndarray, "samples size size"],
@@ -66,6 +82,22 @@ def measure_shares(
     return shares, area / np.maximum(area.sum(axis=1, keepdims=True), 1)
 
 
+def tell_grain(grain: float) -> str:
+    """Warns where maps are too coarse to tell regions of a face apart.
+
+    Args:
+        grain: Width of the smallest thing they show, as part of the picture's width.
+    """
+    if grain <= _MOUTH:
+        return ""
+    return (
+        f"These maps can't show anything smaller than {grain:.0%} of the picture's width, and "
+        "eyes, nose and mouth are about as large or smaller: heat on one of them lies on its "
+        "neighbours, too. Don't read single regions from this table; --method "
+        "integrated-gradients is finer."
+    )
+
+
 def total_regions(
     maps: Mapping[Modality, Float[np.ndarray, "samples size size"]],
     layouts: UInt8[np.ndarray, "samples size size"],
@@ -82,7 +114,7 @@ def total_regions(
     found: list[RegionTotal] = []
     for modality, heat in maps.items():
         shares, areas = measure_shares(heat, layouts, len(regions))
-        for place, name in ((None, None), *enumerate(classes)):
+        for place, name in ((None, None), *list_explained(explained, classes)):
             is_meant = np.ones(len(explained), bool) if place is None else explained == place
             rows = np.nonzero(is_meant & np.isfinite(shares[:, 0]))[0]
             if not len(rows):

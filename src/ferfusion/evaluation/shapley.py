@@ -12,6 +12,7 @@ from math import factorial
 import numpy as np
 from jaxtyping import Float, Int
 
+from ferfusion.evaluation.heat_regions import list_explained
 from ferfusion.evaluation.statistics import Interval, bootstrap_by_subject
 from ferfusion.modality import Modality
 
@@ -87,7 +88,7 @@ def average_credit(
 ) -> list[Contribution]:
     """Averages Shapley values over all samples, and over those of each class that is explained."""
     found: list[Contribution] = []
-    for place, name in ((None, None), *enumerate(classes)):
+    for place, name in ((None, None), *list_explained(explained, classes)):
         rows = np.arange(len(explained)) if place is None else np.nonzero(explained == place)[0]
         if not len(rows):
             continue

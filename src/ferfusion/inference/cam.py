@@ -36,6 +36,8 @@ _PATH_STEPS = 24
 """Places on the way from grey to the picture."""
 _BLUR = 0.02
 """Maps of pixels are smoothed by this part of the picture's side: single pixels are noise."""
+_WINDOW = 0.25
+"""Of occlusion, as part of the picture's side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,8 @@ class HeatMaps:
             are not run, and empty for methods that look at no layer.
         explained: Index of the class that is explained.
         probs: What the model said.
+        grain: How wide the smallest thing is that the maps can show, as part of the picture's
+            width; 0 for methods that look at pixels.
     """
 
     method: str
@@ -58,6 +62,7 @@ class HeatMaps:
     layers: Mapping[Modality, str]
     explained: Int[np.ndarray, " samples"]
     probs: Float[np.ndarray, "samples classes"]
+    grain: float = 0.0
 
 
 def explain_samples(
@@ -120,7 +125,9 @@ def explain_samples(
             for modality, found in heat.items():
                 maps[modality][rows] = found.cpu().numpy()
     names = {m: f"{layer.name} ({layer.cells} x {layer.cells})" for m, layer in layers.items()}
-    return HeatMaps(method, _scale(maps), names, explained, probs)
+    window = _WINDOW if method == "occlusion" else 0.0
+    grain = max((1 / layer.cells for layer in layers.values()), default=window)
+    return HeatMaps(method, _scale(maps), names, explained, probs, grain)
 
 
 def find_method(method: str) -> ModuleType:
@@ -269,8 +276,8 @@ def _occlude(
         return model({**pictures, modality: tensor})
 
     size_px = pictures[modality].shape[-1]
-    # A window of a quarter of the picture in steps of half a window; 0 is the mean colour.
-    window, step = max(1, size_px // 4), max(1, size_px // 8)
+    # In steps of half a window; 0 is the mean colour.
+    window, step = max(1, int(size_px * _WINDOW)), max(1, int(size_px * _WINDOW / 2))
     with torch.no_grad():
         loss = attr.Occlusion(forward).attribute(
             pictures[modality],
