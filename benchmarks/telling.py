@@ -3,6 +3,7 @@
 import csv
 import json
 import statistics
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -318,7 +319,8 @@ def tell_answers(results: Path) -> str:
         lines: list[list[str]] = []
         for row in rows:
             if row["why"]:
-                lines.append([row["who"], row["model"], row["why"], "", "", ""])
+                why = textwrap.shorten(row["why"], 100, placeholder=" ...")
+                lines.append([row["who"], row["model"], why, "", "", ""])
                 continue
             low, high = _round(row["latency_min_ms"]), _round(row["latency_max_ms"])
             sooner = float(plain["latency_ms"]) / float(row["latency_ms"])
