@@ -54,13 +54,13 @@ def run_export(
             overwrite=overwrite,
             advance=status.update,
         )
-    if made.asked != "test samples":
-        say(f"Careful: the certificate is of {made.asked}.", colour="yellow")
-    parity = made.parity
+    certificate, parity = made.certificate, made.certificate.parity
+    if certificate.asked != "test samples":
+        say(f"Careful: the certificate is of {certificate.asked}.", colour="yellow")
     say(
         f"Parity with the trained model on {parity.samples} samples: the largest difference of a "
-        f"probability is {parity.max_probability_difference:.2g} (bound {made.bound:g}), before "
-        f"calibration {parity.max_uncalibrated_difference:.2g}; "
+        f"probability is {parity.max_probability_difference:.2g} (bound {certificate.bound:g}), "
+        f"before calibration {parity.max_uncalibrated_difference:.2g}; "
         f"{100 * parity.label_agreement:.1f} % of the labels agree."
     )
     if made.rule is None:
