@@ -17,12 +17,13 @@ def call(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_everybody_is_asked_and_who_cannot_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "results" / "benchmarks"
     done = call(
-        *("--toy", "--out", tmp_path, "--machine", "toy", "--work-folder", tmp_path / "w"),
+        *("--toy", "--out", out, "--machine", "toy", "--work-folder", tmp_path / "w"),
         *("--others", f"rmn={sys.executable},fer=/no/such/python"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    with (tmp_path / "predict-toy.csv").open(newline="") as stream:
+    with (out / "predict-toy.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["who"] for row in rows] == ["ferfusion", "ferfusion", "plain PyTorch", "rmn", "fer"]
     for row in rows[:3]:
@@ -33,6 +34,14 @@ def test_everybody_is_asked_and_who_cannot_is_named(tmp_path: Path) -> None:
         assert row["why"].startswith("could not be run: ")
         assert not row["latency_ms"]
     assert "ModuleNotFoundError" in rows[3]["why"]
+    page = tmp_path / "docs" / "page.md"
+    page.parent.mkdir()
+    page.write_text((FOLDER.parent / "docs" / "performance.md").read_text())
+    line = [sys.executable, FOLDER / "tell", "--results", tmp_path / "results", "--page", page]
+    subprocess.run(line, check=True)
+    told = page.read_text().partition("<!-- answers:begin -->")[2].partition("<!-- answers")[0]
+    assert "| plain PyTorch | shufflenet_v2 fp32, eager |" in told
+    assert "| rmn |  | could not be run: ModuleNotFoundError" in told
 
 
 def test_what_cannot_be_meant_is_refused() -> None:
