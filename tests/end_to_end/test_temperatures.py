@@ -58,6 +58,11 @@ def test_a_model_of_degrees_is_trained_tested_and_repeated(
     assert "of 19" in tested.said or "/19" in tested.said
     again = ferfusion("rerun", "RUN", "--device", "cpu")
     assert again.code == 0, again.said
+    pytest.importorskip("onnxruntime")
+    for precision in ("fp32", "int8"):
+        carried = ferfusion("export", "RUN", "--out", precision, "--precision", precision)
+        assert carried.code == 0, carried.said
+        assert json.loads(Path(precision, "parity.json").read_text())["asked"] == "test samples"
     other = ferfusion("train", data, *MODEL, *TRAINING, "--out", "RUN")
     assert other.code == 2
     assert "infrared_as was 'window:20,40', now 'picture'" in other.said
