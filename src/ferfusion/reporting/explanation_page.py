@@ -41,6 +41,13 @@ class ExplainedSample:
     words: str
     pictures: tuple[ExplainedPicture, ...]
 
+    @property
+    def groups(self) -> tuple[tuple[ExplainedPicture, ...], ...]:
+        """A modality's picture and its maps, which stay together; pictures have no words."""
+        starts = [place for place, one in enumerate(self.pictures) if not one.words or not place]
+        ends = [*starts[1:], len(self.pictures)]
+        return tuple(self.pictures[a:b] for a, b in zip(starts, ends, strict=True))
+
 
 @dataclass(frozen=True, eq=False)
 class ExplanationPage:
