@@ -163,6 +163,11 @@ def serve(
         address = _write_address(reached, listener.getsockname()[1])
         predictor = load(model, engine=engine, device=device, threads=threads)
         tell_engine(engine, predictor.runner.engine)
+        if finds_face and predictor.facts.heat is not None:
+            raise ConfigError(
+                "--find-face is for models of pictures, and this one looks at temperatures: leave "
+                "it out, and send files that are cut to the face."
+            )
         app = create_app(
             predictor,
             limits=limits,
